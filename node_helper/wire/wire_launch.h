@@ -1,0 +1,37 @@
+/*
+ * What a keeper tells the ckptlessd it starts, through a pipe on descriptor 0: lines "key=value". Carries the step
+ * secret, so it is neither in argv nor in the environment. Written by the plugin, read by the helper. Pure.
+ */
+#ifndef CKPTLESS_WIRE_LAUNCH_H
+#define CKPTLESS_WIRE_LAUNCH_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wire_keeper.h"
+#include "wire_message.h"
+
+#define WIRE_SECRET_BYTES 32u
+#define WIRE_LAUNCH_BYTES_MAX 16384u
+
+struct wire_launch {
+    uint32_t job, step;
+    uint32_t node, node_count; /* the step's: active and spare */
+    uint32_t task_count;       /* of this node */
+    uint32_t stepd_pid;        /* slurmstepd: the helper ends with it */
+    uint32_t predecessor;      /* 1: a helper of this node has died and its ranks were killed; this is its successor */
+    uint16_t launcher_port;
+    char launcher_address[WIRE_NAME_BYTES]; /* of ckptless-launch */
+    char host[WIRE_NAME_BYTES];             /* SLURMD_NODENAME */
+    char token[WIRE_TOKEN_HEX];             /* of the keepers' socket */
+    uint8_t secret[WIRE_SECRET_BYTES];
+    char option[WIRE_TEXT_BYTES * 2];       /* value of --ckptless, as given */
+    char user_master_addr[WIRE_NAME_BYTES]; /* MASTER_ADDR as the user set it; "": not set */
+    char user_master_port[16];
+};
+
+size_t wire_launch_format(const struct wire_launch *launch, char *ret_text, size_t capacity); /* 0: does not fit */
+bool wire_launch_parse(const char *text, size_t bytes, struct wire_launch *ret_launch);
+
+#endif

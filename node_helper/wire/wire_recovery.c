@@ -1,0 +1,178 @@
+/*
+ * Payloads of a recovery: what was lost, who lives where in the new epoch, what each rank holds, what is resumed and
+ * pulled, and that a rank is ready, has committed or has finished. Encode and decode stand next to each other.
+ */
+#include "node_helper/wire/wire_codec.h"
+
+#define SEAT_BYTES 16u /* on the wire */
+
+void wire_loss_encode(struct wire_writer *writer, const struct wire_message *message) {
+    const struct wire_loss *loss = &message->loss;
+
+    wire_write_u32(writer, loss->rank);
+    wire_write_u32(writer, loss->incarnation);
+    wire_write_u8(writer, loss->cause);
+    wire_write_u32(writer, loss->detail);
+    wire_encode_bool(writer, loss->attached);
+    wire_encode_text(writer, loss->text, sizeof(loss->text));
+    if (loss->cause > WIRE_CAUSE_RECOVER) {
+        writer->failed = true;
+    }
+}
+
+void wire_loss_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
+    struct wire_reader *reader = &decoder->reader;
+    struct wire_loss *loss = &ret_message->loss;
+
+    loss->rank = wire_read_u32(reader);
+    loss->incarnation = wire_read_u32(reader);
+    loss->cause = wire_read_u8(reader);
+    loss->detail = wire_read_u32(reader);
+    loss->attached = wire_decode_bool(reader);
+    wire_read_string(reader, loss->text, sizeof(loss->text));
+    if (loss->cause > WIRE_CAUSE_RECOVER) {
+        reader->failed = true;
+    }
+}
+
+void wire_stop_encode(struct wire_writer *writer, const struct wire_message *message) {
+    const struct wire_stop *stop = &message->stop;
+
+    wire_write_u32(writer, stop->ordinal);
+    if (!wire_encode_count(writer, stop->rank_count, WIRE_RANKS_MAX) ||
+        !wire_encode_count(writer, stop->member_count, WIRE_NODES_MAX)) {
+        return;
+    }
+    for (uint32_t i = 0; i < stop->rank_count; i++) {
+        wire_write_u32(writer, stop->seats[i].helper);
+        wire_write_u32(writer, stop->seats[i].slot);
+        wire_write_u32(writer, stop->seats[i].incarnation);
+        wire_write_u32(writer, stop->seats[i].starts);
+    }
+    wire_encode_ascending(writer, stop->members, stop->member_count);
+}
+
+void wire_stop_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
+    struct wire_reader *reader = &decoder->reader;
+    struct wire_stop *stop = &ret_message->stop;
+
+    stop->ordinal = wire_read_u32(reader);
+    stop->rank_count = wire_decode_count(reader, WIRE_RANKS_MAX, SEAT_BYTES);
+    stop->member_count = wire_decode_count(reader, WIRE_NODES_MAX, sizeof(uint32_t));
+    if (!wire_arena_reserve(decoder, wire_arena_need(stop->rank_count, sizeof(struct wire_seat)) +
+                                         wire_arena_need(stop->member_count, sizeof(uint32_t)))) {
+        return;
+    }
+    struct wire_seat *seats = wire_arena_take(decoder, stop->rank_count, sizeof(*seats));
+    for (uint32_t i = 0; i < stop->rank_count && !reader->failed; i++) {
+        seats[i].helper = wire_read_u32(reader);
+        seats[i].slot = wire_read_u32(reader);
+        seats[i].incarnation = wire_read_u32(reader);
+        seats[i].starts = wire_read_u32(reader);
+    }
+    stop->seats = seats;
+    stop->members = wire_decode_ascending(decoder, stop->member_count);
+}
+
+void wire_arrived_encode(struct wire_writer *writer, const struct wire_message *message) {
+    const struct wire_arrived *arrived = &message->arrived;
+
+    wire_write_u32(writer, arrived->rank);
+    wire_write_u32(writer, arrived->incarnation);
+    wire_encode_bool(writer, arrived->has_state);
+    wire_write_u64(writer, arrived->step);
+    wire_write_u64(writer, arrived->layout[0]);
+    wire_write_u64(writer, arrived->layout[1]);
+}
+
+void wire_arrived_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
+    struct wire_reader *reader = &decoder->reader;
+    struct wire_arrived *arrived = &ret_message->arrived;
+
+    arrived->rank = wire_read_u32(reader);
+    arrived->incarnation = wire_read_u32(reader);
+    arrived->has_state = wire_decode_bool(reader);
+    arrived->step = wire_read_u64(reader);
+    arrived->layout[0] = wire_read_u64(reader);
+    arrived->layout[1] = wire_read_u64(reader);
+}
+
+void wire_plan_encode(struct wire_writer *writer, const struct wire_message *message) {
+    const struct wire_plan *plan = &message->plan;
+
+    if (plan->kind < WIRE_PLAN_RESUME || plan->kind > WIRE_PLAN_REGION_MISMATCH) {
+        writer->failed = true;
+    }
+    wire_write_u8(writer, plan->kind);
+    wire_write_u64(writer, plan->step);
+    wire_write_bytes(writer, plan->token, sizeof(plan->token));
+    wire_write_u32(writer, plan->rank_a);
+    wire_write_u32(writer, plan->rank_b);
+    if (!wire_encode_count(writer, plan->source_count, WIRE_RANKS_MAX) ||
+        !wire_encode_count(writer, plan->puller_count, WIRE_RANKS_MAX)) {
+        return;
+    }
+    wire_encode_ascending(writer, plan->sources, plan->source_count);
+    wire_encode_ascending(writer, plan->pullers, plan->puller_count);
+}
+
+void wire_plan_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
+    struct wire_reader *reader = &decoder->reader;
+    struct wire_plan *plan = &ret_message->plan;
+
+    plan->kind = wire_read_u8(reader);
+    plan->step = wire_read_u64(reader);
+    wire_read_bytes(reader, plan->token, sizeof(plan->token));
+    plan->rank_a = wire_read_u32(reader);
+    plan->rank_b = wire_read_u32(reader);
+    plan->source_count = wire_decode_count(reader, WIRE_RANKS_MAX, sizeof(uint32_t));
+    plan->puller_count = wire_decode_count(reader, WIRE_RANKS_MAX, sizeof(uint32_t));
+    if (plan->kind < WIRE_PLAN_RESUME || plan->kind > WIRE_PLAN_REGION_MISMATCH) {
+        reader->failed = true;
+    }
+    if (!wire_arena_reserve(decoder, wire_arena_need(plan->source_count, sizeof(uint32_t)) +
+                                         wire_arena_need(plan->puller_count, sizeof(uint32_t)))) {
+        return;
+    }
+    plan->sources = wire_decode_ascending(decoder, plan->source_count);
+    plan->pullers = wire_decode_ascending(decoder, plan->puller_count);
+}
+
+void wire_rank_step_encode(struct wire_writer *writer, const struct wire_message *message) {
+    wire_write_u32(writer, message->rank_step.rank);
+    wire_write_u32(writer, message->rank_step.incarnation);
+    wire_write_u64(writer, message->rank_step.step);
+    wire_write_u64(writer, message->rank_step.bytes);
+    wire_write_u32(writer, message->rank_step.slot);
+}
+
+void wire_rank_step_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
+    ret_message->rank_step.rank = wire_read_u32(&decoder->reader);
+    ret_message->rank_step.incarnation = wire_read_u32(&decoder->reader);
+    ret_message->rank_step.step = wire_read_u64(&decoder->reader);
+    ret_message->rank_step.bytes = wire_read_u64(&decoder->reader);
+    ret_message->rank_step.slot = wire_read_u32(&decoder->reader);
+}
+
+void wire_reload_result_encode(struct wire_writer *writer, const struct wire_message *message) {
+    const struct wire_reload_result *result = &message->reload_result;
+
+    wire_encode_bool(writer, result->ok);
+    wire_write_u64(writer, result->step);
+    wire_write_u32(writer, result->rank_a);
+    wire_write_u32(writer, result->rank_b);
+    wire_write_u64(writer, result->step_a);
+    wire_write_u64(writer, result->step_b);
+}
+
+void wire_reload_result_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
+    struct wire_reader *reader = &decoder->reader;
+    struct wire_reload_result *result = &ret_message->reload_result;
+
+    result->ok = wire_decode_bool(reader);
+    result->step = wire_read_u64(reader);
+    result->rank_a = wire_read_u32(reader);
+    result->rank_b = wire_read_u32(reader);
+    result->step_a = wire_read_u64(reader);
+    result->step_b = wire_read_u64(reader);
+}
