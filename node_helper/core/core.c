@@ -1,0 +1,303 @@
+/* A core's life: create, step, deadlines, getters. Each event goes to the role that it concerns. */
+#include <stdlib.h>
+
+#include "node_helper/core/core_internal.h"
+
+static void *zeroed(size_t count, size_t bytes) {
+    return calloc(count > 0 ? count : 1, bytes);
+}
+
+static enum core_result create_leader(struct core *core, const struct core_config *config) {
+    struct leader *leader = calloc(1, sizeof *leader);
+    if (leader == NULL) {
+        return CORE_ERR_NO_MEMORY;
+    }
+    core->leader = leader;
+    uint32_t slots = 0;
+    for (uint32_t i = 0; i < config->member_count; i++) {
+        slots += config->members[i].slot_count;
+    }
+    leader->loss_capacity = core->rank_count + core->node_count;
+    leader->members = zeroed(core->node_count, sizeof *leader->members);
+    leader->slots = zeroed(slots, sizeof *leader->slots);
+    leader->ranks = zeroed(core->rank_count, sizeof *leader->ranks);
+    leader->losses = zeroed(leader->loss_capacity, sizeof *leader->losses);
+    leader->list_a = zeroed(core->rank_count, sizeof(uint32_t));
+    leader->list_b = zeroed(core->rank_count, sizeof(uint32_t));
+    leader->view_ids = zeroed(core->node_count, sizeof(uint32_t));
+    leader->trace_ranks = zeroed(core->rank_count, sizeof(uint32_t));
+    leader->trace_targets = zeroed(core->rank_count, sizeof(uint32_t));
+    if (leader->members == NULL || leader->slots == NULL || leader->ranks == NULL || leader->losses == NULL ||
+        leader->list_a == NULL || leader->list_b == NULL || leader->view_ids == NULL || leader->trace_ranks == NULL ||
+        leader->trace_targets == NULL) {
+        return CORE_ERR_NO_MEMORY;
+    }
+    leader->view = 1;
+    leader->late_ns = leader->start_late_ns = leader->asked_ns = leader->linger_ns = CORE_NEVER;
+    leader->fault_ns = leader->assemble_ns = CORE_NEVER;
+    leader->reserve = WIRE_NONE;
+    leader->token_state = config->seed;
+    for (uint32_t i = 0; i < config->member_count; i++) {
+        const struct wire_member *from = &config->members[i];
+        leader->members[i] = (struct lead_member){ .id = from->id,
+                                                   .node = from->node,
+                                                   .slot_count = from->slot_count,
+                                                   .slot_first = leader->slot_count,
+                                                   .alive = true,
+                                                   .joined = from->id == core->self,
+                                                   .was_spare = from->node >= config->active_nodes };
+        for (uint32_t s = 0; s < from->slot_count; s++) {
+            leader->slots[leader->slot_count++].rank = WIRE_NONE;
+        }
+    }
+    leader->member_count = config->member_count;
+    return CORE_OK;
+}
+
+static enum core_result fill(struct core *core, const struct core_config *config) {
+    core->config = *config;
+    core->config.members = NULL;
+    core->self = config->self;
+    core->leader_id = config->members[0].id;
+    core->node_count = config->member_count;
+    core->lease_end_ns = core->held_ns = CORE_NEVER;
+    bool found = false;
+    for (uint32_t i = 0; i < config->member_count; i++) {
+        const struct wire_member *member = &config->members[i];
+        if (member->node != i || member->id % core->node_count != i) {
+            return CORE_ERR_CONFIG;
+        }
+        if (member->node < config->active_nodes) {
+            core->rank_count += member->slot_count;
+        }
+        if (member->id == config->self) {
+            core->slot_count = member->slot_count;
+            found = true;
+        }
+    }
+    return found && core->rank_count > 0 ? CORE_OK : CORE_ERR_CONFIG;
+}
+
+enum core_result core_create(struct core **ret_core, const struct core_config *config) {
+    if (config->member_count == 0 || config->active_nodes == 0 || config->heartbeat_ns == 0) {
+        return CORE_ERR_CONFIG;
+    }
+    struct core *core = calloc(1, sizeof *core);
+    if (core == NULL) {
+        return CORE_ERR_NO_MEMORY;
+    }
+    enum core_result result = fill(core, config);
+    if (result != CORE_OK) {
+        goto fail;
+    }
+    core->members = zeroed(core->node_count, sizeof *core->members);
+    core->seats = zeroed(core->rank_count, sizeof *core->seats);
+    core->slots = zeroed(core->slot_count, sizeof *core->slots);
+    core->sources = zeroed(core->rank_count, sizeof(uint32_t));
+    core->order = zeroed((size_t)core->rank_count * (core->slot_count > 0 ? core->slot_count : 1), sizeof(uint32_t));
+    core->action_capacity = 64 + 8 * core->node_count + 12 * core->slot_count + 2 * core->rank_count;
+    core->queue_capacity = 64 + 8 * core->slot_count;
+    core->queue = zeroed(core->queue_capacity, sizeof *core->queue);
+    core->actions = zeroed(core->action_capacity, sizeof *core->actions);
+    result = CORE_ERR_NO_MEMORY;
+    if (core->members == NULL || core->seats == NULL || core->slots == NULL || core->sources == NULL ||
+        core->order == NULL || core->queue == NULL || core->actions == NULL) {
+        goto fail;
+    }
+    for (uint32_t rank = 0; rank < core->rank_count; rank++) {
+        core->seats[rank].helper = WIRE_NONE;
+    }
+    for (uint32_t slot = 0; slot < core->slot_count; slot++) {
+        core->slots[slot].rank = WIRE_NONE;
+    }
+    if (core->leader_id == core->self) {
+        result = create_leader(core, config);
+        if (result != CORE_OK) {
+            goto fail;
+        }
+    }
+    *ret_core = core;
+    return CORE_OK;
+fail:
+    core_destroy(core);
+    return result;
+}
+
+void core_destroy(struct core *core) {
+    if (core == NULL) {
+        return;
+    }
+    if (core->leader != NULL) {
+        struct leader *leader = core->leader;
+        free(leader->members);
+        free(leader->slots);
+        free(leader->ranks);
+        free(leader->losses);
+        free(leader->list_a);
+        free(leader->list_b);
+        free(leader->view_ids);
+        free(leader->trace_ranks);
+        free(leader->trace_targets);
+        free(leader);
+    }
+    free(core->members);
+    free(core->seats);
+    free(core->slots);
+    free(core->sources);
+    free(core->order);
+    free(core->queue);
+    free(core->actions);
+    free(core);
+}
+
+static bool for_leader(enum wire_type type) {
+    switch (type) {
+    case WIRE_HEARTBEAT:
+    case WIRE_LOSS:
+    case WIRE_ARRIVED:
+    case WIRE_READY:
+    case WIRE_RELOADED:
+    case WIRE_COMMITTED:
+    case WIRE_FINISHED:
+    case WIRE_ATTACHED:
+    case WIRE_ENDING:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void dispatch_message(struct core *core, const struct wire_message *message) {
+    if (for_leader(message->type)) {
+        if (core->leader != NULL) {
+            leader_on_message(core, message);
+        }
+    } else if (message->from == core->leader_id) {
+        member_on_message(core, message);
+    }
+}
+
+static void dispatch(struct core *core, const struct core_event *event) {
+    switch (event->type) {
+    case CORE_EVENT_TICK:
+        break;
+    case CORE_EVENT_MESSAGE:
+        dispatch_message(core, event->message);
+        break;
+    case CORE_EVENT_PEER_OPENED:
+        if (core->leader != NULL) {
+            joining_on_peer_opened(core, event->peer);
+        } else if (event->peer == core->leader_id) {
+            core->connected = true;
+            lease_begin(core);
+            lease_send(core);
+            for (uint32_t slot = 0; slot < core->slot_count; slot++) {
+                member_report(core, slot);
+            }
+        }
+        break;
+    case CORE_EVENT_PEER_CLOSED:
+        core->connected = core->leader == NULL && event->peer == core->leader_id ? false : core->connected;
+        break;
+    case CORE_EVENT_SUCCESSOR:
+        if (core->leader != NULL) {
+            joining_on_successor(core, event);
+        }
+        break;
+    case CORE_EVENT_ENDING:
+        if (!core->ending_sent) {
+            core->ending_sent = true;
+            emit_to_leader(core, &(struct wire_message){ .type = WIRE_ENDING });
+        }
+        break;
+    case CORE_EVENT_ATTACHED:
+    case CORE_EVENT_ARRIVED:
+    case CORE_EVENT_PULLED:
+    case CORE_EVENT_PULL_FAILED:
+    case CORE_EVENT_RELOADED:
+    case CORE_EVENT_COMMITTED:
+    case CORE_EVENT_FINISHED:
+    case CORE_EVENT_SLOT_ENDED:
+        member_on_program(core, event);
+        break;
+    }
+}
+
+static void drain_queue(struct core *core) {
+    while (core->queue_count > 0) {
+        struct wire_message message = core->queue[core->queue_head];
+        core->queue_head = (core->queue_head + 1) % core->queue_capacity;
+        core->queue_count--;
+        dispatch_message(core, &message);
+    }
+}
+
+struct core_actions core_step(struct core *core, const struct core_event *event) {
+    assert(event->now_ns >= core->now_ns);
+    core->now_ns = event->now_ns;
+    core->action_count = 0;
+    dispatch(core, event);
+    drain_queue(core);
+    if (core->leader != NULL) {
+        leader_on_tick(core);
+        leader_settle(core);
+        drain_queue(core);
+        ending_check(core);
+        drain_queue(core);
+    }
+    lease_on_tick(core);
+    core->ticked_ns = core->now_ns;
+    return (struct core_actions){ .count = core->action_count, .list = core->actions };
+}
+
+uint64_t core_next_deadline(const struct core *core) {
+    uint64_t deadline = lease_next_deadline(core);
+    if (core->leader != NULL) {
+        uint64_t leads = leader_next_deadline(core);
+        deadline = leads < deadline ? leads : deadline;
+    }
+    return deadline;
+}
+
+uint32_t core_rank_count(const struct core *core) {
+    return core->rank_count;
+}
+
+uint64_t core_epoch(const struct core *core) {
+    return core->epoch;
+}
+
+uint32_t core_ordinal(const struct core *core) {
+    return core->ordinal;
+}
+
+bool core_is_leader(const struct core *core) {
+    return core->leader != NULL;
+}
+
+uint32_t core_leader(const struct core *core) {
+    return core->leader_id;
+}
+
+uint32_t core_node_of(const struct core *core, uint32_t helper) {
+    return helper == WIRE_NONE ? WIRE_NONE : helper % core->node_count;
+}
+
+struct core_seat_info core_seat(const struct core *core, uint32_t rank) {
+    assert(rank < core->rank_count);
+    const struct wire_seat *seat = &core->seats[rank];
+    return (struct core_seat_info){ .helper = seat->helper,
+                                    .node = core_node_of(core, seat->helper),
+                                    .slot = seat->slot,
+                                    .incarnation = seat->incarnation,
+                                    .starts = seat->starts };
+}
+
+uint32_t core_slot_rank(const struct core *core, uint32_t slot) {
+    return slot < core->slot_count ? core->slots[slot].rank : WIRE_NONE;
+}
+
+uint32_t core_members(const struct core *core, const uint32_t **ret_ids) {
+    *ret_ids = core->members;
+    return core->view_count;
+}

@@ -1,0 +1,124 @@
+/*
+ * How a step ends: every rank has finished; every program has ended by itself; the program failed by its own fault;
+ * nothing is left to go on with; or Slurm ends it. END is decided by the leader; after it nothing is a loss.
+ */
+#include "node_helper/core/core_internal.h"
+
+static struct wire_message end_message(const struct core *core) {
+    const struct leader *leader = core->leader;
+    struct wire_message message = { .type = WIRE_END,
+                                    .epoch = wire_epoch_pack(leader->view, leader->counter),
+                                    .end = { .exit_code = leader->by_slurm ? CORE_EXIT_TERMINATED : leader->end_code,
+                                             .kill = leader->end_kill } };
+    core_copy_text(message.end.text, sizeof message.end.text, leader->end_text);
+    return message;
+}
+
+void ending_send(struct core *core, uint32_t peer) {
+    struct wire_message message = end_message(core);
+    emit_send(core, peer, &message);
+}
+
+static void decide(struct core *core, uint32_t exit_code, bool kill, const char *text) {
+    struct leader *leader = core->leader;
+    if (leader->phase >= LEAD_ENDING) {
+        return;
+    }
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        struct lead_rank *rank = &leader->ranks[i];
+        rank->exited = rank->exited || rank->pending || leader->phase == LEAD_ASSEMBLING;
+        rank->pending = false;
+        rank->judge_ns = CORE_NEVER;
+    }
+    leader->phase = kill ? LEAD_ENDED : LEAD_ENDING;
+    leader->epoch_wanted = false;
+    late_stop(leader);
+    leader->asked_ns = leader->linger_ns = CORE_NEVER;
+    leader->end_kill = kill;
+    leader->end_code = exit_code;
+    core_copy_text(leader->end_text, sizeof leader->end_text, text);
+    if (kill) {
+        report_end(core);
+    }
+    struct wire_message message = end_message(core);
+    emit_to_all(core, &message);
+}
+
+void ending_give_up(struct core *core, uint32_t exit_code, const char *text) {
+    decide(core, exit_code, true, text);
+}
+
+void ending_by_slurm(struct core *core) {
+    if (core->leader->phase >= LEAD_ENDING) {
+        return;
+    }
+    core->leader->by_slurm = true;
+    decide(core, 0, false, "Slurm ends the step");
+    core->leader->linger_ns = core->now_ns + CORE_KILL_WAIT_NS; /* not every program was running */
+}
+
+void ending_on_finished(struct core *core, const struct wire_message *message) {
+    struct leader *leader = core->leader;
+    uint32_t index = message->rank_step.rank;
+    if (index >= core->rank_count || leader->ranks[index].seat.helper != message->from ||
+        leader->ranks[index].seat.incarnation != message->rank_step.incarnation) {
+        return;
+    }
+    leader->ranks[index].finished = true;
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        if (!leader->ranks[i].finished && !leader->ranks[i].exited) {
+            return;
+        }
+    }
+    decide(core, 0, false, "finished");
+}
+
+static uint32_t code_of(const struct wire_loss *loss) {
+    return loss->cause == WIRE_CAUSE_EXIT ? loss->detail : loss->cause == WIRE_CAUSE_SIGNAL ? 128 + loss->detail : 1;
+}
+
+void ending_on_exit(struct core *core, uint32_t index, const struct wire_loss *loss) {
+    struct leader *leader = core->leader;
+    struct lead_rank *rank = &leader->ranks[index];
+    rank->exited = true;
+    rank->exit_code = code_of(loss);
+    if (leader->phase >= LEAD_ENDING) {
+        if (leader->linger_ns == CORE_NEVER) {
+            leader->linger_ns = core->now_ns + CORE_LINGER_NS;
+        }
+        return;
+    }
+    if (rank->exit_code != 0 && leader->library_seen) {
+        /* The others would wait for it for ever. Their own ends, under way at the same moment, do not count. */
+        decide(core, rank->exit_code, true, "the program has ended by itself with an error");
+        return;
+    }
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        if (!leader->ranks[i].exited) {
+            return;
+        }
+    }
+    decide(core, 0, false, "every program has ended");
+}
+
+void ending_check(struct core *core) {
+    struct leader *leader = core->leader;
+    if (leader->phase != LEAD_ENDING) {
+        return;
+    }
+    uint32_t worst = leader->end_code;
+    bool all = true;
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        all = all && leader->ranks[i].exited;
+        worst = leader->ranks[i].exit_code > worst ? leader->ranks[i].exit_code : worst;
+    }
+    if (!all && core->now_ns < leader->linger_ns) {
+        return;
+    }
+    leader->phase = LEAD_ENDED;
+    leader->end_code = worst;
+    report_end(core);
+    struct core_action *action = emit(core, CORE_ACTION_END);
+    action->exit_code = worst;
+    action->kill = false;
+}

@@ -1,0 +1,97 @@
+/*
+ * Who comes in: the helpers of the roll call before the first epoch, those whose connection broke, and successors of
+ * helpers that have died.
+ */
+#include "node_helper/core/core_internal.h"
+
+/* What was on its way when a connection broke is lost. Where that may have been something of this epoch, another one is
+ * begun; a member without ranks is told again. (What the member had to say, it says again by itself.) */
+static void say_again(struct core *core, const struct lead_member *member) {
+    const struct leader *leader = core->leader;
+    bool parked = false;
+    bool seated = false;
+    for (uint32_t i = 0; i < member->slot_count; i++) {
+        const struct lead_slot *slot = &leader->slots[member->slot_first + i];
+        parked = parked || slot->parked;
+        if (slot->rank == WIRE_NONE || leader->ranks[slot->rank].exited) {
+            continue;
+        }
+        seated = true;
+        if (leader->phase != LEAD_RUNNING || !leader->ranks[slot->rank].committed) {
+            leader_want_epoch(core, 0);
+            return;
+        }
+    }
+    if (!seated) {
+        leader_send_stop(core, member->id);
+    }
+    if (parked) {
+        emit_send(core, member->id, &(struct wire_message){ .type = WIRE_WARM });
+    }
+}
+
+void joining_on_peer_opened(struct core *core, uint32_t peer) {
+    struct leader *leader = core->leader;
+    struct lead_member *member = leader_member(leader, peer);
+    if (member == NULL || !member->alive) {
+        return;
+    }
+    member->heard_ns = core->now_ns;
+    if (leader->phase >= LEAD_ENDING) {
+        ending_send(core, peer);
+    } else if (member->joined && leader->phase != LEAD_ASSEMBLING) {
+        say_again(core, member);
+    }
+    member->joined = true;
+}
+
+void joining_on_successor(struct core *core, const struct core_event *event) {
+    struct leader *leader = core->leader;
+    if (event->node >= leader->member_count || event->node == core_node_of(core, core->self) ||
+        leader->phase >= LEAD_ENDING || leader->members[event->node].slot_count != event->slot_count) {
+        emit(core, CORE_ACTION_REFUSE)->text = "the step does not take this node (again)";
+        return;
+    }
+    struct lead_member *member = &leader->members[event->node];
+    if (member->alive && (event->peer == WIRE_NONE || event->peer > member->id)) {
+        emit(core, CORE_ACTION_REFUSE)->text = "the helper before this one is not known to be dead";
+        return;
+    }
+    if (member->alive) {
+        leader_lose_member(core, member, WIRE_CAUSE_HELPER_DIED, 0);
+    }
+    member->id += leader->member_count;
+    member->alive = true;
+    member->joined = true;
+    member->warmed = true; /* its slots are started when they are needed */
+    member->heard_ns = core->now_ns;
+    emit(core, CORE_ACTION_WELCOME)->peer = member->id;
+    report_spare(core, member->node, "a new helper has joined");
+}
+
+void joining_settle(struct core *core) {
+    struct leader *leader = core->leader;
+    if (leader->assemble_ns == CORE_NEVER) {
+        leader->assemble_ns = core->now_ns + CORE_ASSEMBLE_NS;
+    }
+    for (uint32_t i = 0; i < leader->member_count && core->now_ns >= leader->assemble_ns; i++) {
+        leader->members[i].alive = leader->members[i].alive && leader->members[i].joined;
+        leader->members[i].joined = true;
+    }
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        if (!leader->members[i].joined) {
+            return;
+        }
+        if (!leader->members[i].alive && leader->members[i].node < core->config.active_nodes) {
+            ending_give_up(core, CORE_EXIT_GAVE_UP, "a node was lost before the programs were started");
+            return;
+        }
+    }
+    for (uint32_t rank = 0; rank < core->rank_count; rank++) {
+        leader->ranks[rank] = (struct lead_rank){ .loss = WIRE_NONE, .judge_ns = CORE_NEVER };
+    }
+    seating_first(core);
+    leader->epoch_wanted = true;
+    leader->loss_ns = leader->first_start_ns = core->now_ns;
+    leader->counts = false; /* a helper that came and went while all assembled has cost nobody anything */
+}

@@ -1,0 +1,133 @@
+/*
+ * Whose fault an exit was. A program whose peer has died often ends with an error itself, before anybody else knows of
+ * the loss. So a non-zero exit before the first commit (without the library: early in the first start) is held for a
+ * while, and is the program's own only when no fault elsewhere explains it; after it, a recovery begins at once, and
+ * the exit is taken off the rank's account when a fault elsewhere turns up in that time. exit(0) before the first
+ * commit is an end, but where the others are still waiting for that rank after the grace time, it was a loss.
+ */
+#include "node_helper/core/core_internal.h"
+
+static uint64_t window_ns(const struct core *core) {
+    return core->config.dead_after_ns + 200 * CORE_NS_PER_MS;
+}
+
+static bool explained(const struct core *core, uint32_t index) {
+    const struct leader *leader = core->leader;
+    return leader->fault_ns != CORE_NEVER && leader->fault_rank != index &&
+           core->now_ns - leader->fault_ns <= window_ns(core);
+}
+
+/* May an exit now still be the program's own word, and not a loss? */
+static bool may_be_own(const struct core *core, const struct lead_rank *rank) {
+    const struct leader *leader = core->leader;
+    if (leader->library_seen) {
+        return leader->program_error || !leader->committed_once;
+    }
+    return rank->seat.starts == 0 && core->now_ns - leader->first_start_ns < CORE_EARLY_NS;
+}
+
+static void pass_on(struct core *core, uint32_t index) {
+    struct lead_rank *rank = &core->leader->ranks[index];
+    struct wire_loss loss = { .rank = index, .cause = WIRE_CAUSE_EXIT, .detail = rank->exit_code };
+    rank->pending = false;
+    rank->judge_ns = CORE_NEVER;
+    ending_on_exit(core, index, &loss);
+}
+
+/* Nobody is left who could explain it. */
+static bool nobody_runs(const struct core *core) {
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        if (!core->leader->ranks[i].pending && !core->leader->ranks[i].exited) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void hold(struct core *core, uint32_t index, uint32_t exit_code) {
+    struct lead_rank *rank = &core->leader->ranks[index];
+    rank->pending = true;
+    rank->exit_code = exit_code;
+    rank->judge_ns = core->now_ns + window_ns(core);
+    for (uint32_t i = 0; i < core->rank_count && nobody_runs(core); i++) {
+        if (core->leader->ranks[i].pending) {
+            pass_on(core, i);
+        }
+    }
+}
+
+void judge_on_loss(struct core *core, uint32_t index, const struct wire_loss *loss) {
+    struct leader *leader = core->leader;
+    struct lead_rank *rank = &leader->ranks[index];
+    bool exit = loss->cause == WIRE_CAUSE_EXIT;
+    if (leader->phase >= LEAD_ENDING ||
+        (exit && loss->detail == 0 && (!leader->committed_once || leader->program_error))) {
+        ending_on_exit(core, index, loss);
+        rank->judge_ns = leader->phase < LEAD_ENDING ? core->now_ns + core->config.grace_ns : CORE_NEVER;
+    } else if (!exit || loss->detail == 0) {
+        rank->judge_ns = CORE_NEVER;
+        leader_lose_rank(core, index, loss);
+        judge_on_fault(core, index);
+    } else if (explained(core, index)) {
+        rank->excused = true;
+        leader_lose_rank(core, index, loss);
+    } else if (may_be_own(core, rank)) {
+        hold(core, index, loss->detail);
+    } else {
+        leader_lose_rank(core, index, loss);
+        rank->judge_ns = core->now_ns + window_ns(core);
+    }
+}
+
+void judge_on_fault(struct core *core, uint32_t index) {
+    struct leader *leader = core->leader;
+    leader->fault_ns = core->now_ns;
+    leader->fault_rank = index;
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        struct lead_rank *rank = &leader->ranks[i];
+        if (rank->judge_ns == CORE_NEVER || rank->exited) {
+            continue;
+        }
+        rank->judge_ns = CORE_NEVER;
+        if (rank->pending) {
+            struct wire_loss loss = { .rank = i, .cause = WIRE_CAUSE_EXIT, .detail = rank->exit_code };
+            rank->pending = false;
+            rank->excused = true;
+            leader_lose_rank(core, i, &loss);
+        } else if (rank->loss != WIRE_NONE) {
+            rank->excused = true; /* not yet seated */
+        } else if (rank->respawns > 0) {
+            rank->respawns--;
+        }
+    }
+}
+
+void judge_on_tick(struct core *core) {
+    struct leader *leader = core->leader;
+    for (uint32_t i = 0; i < core->rank_count && leader->phase != LEAD_ASSEMBLING; i++) {
+        struct lead_rank *rank = &leader->ranks[i];
+        if (leader->stalled && rank->judge_ns != CORE_NEVER) {
+            rank->judge_ns = core->now_ns + window_ns(core); /* what explains it may still lie in a socket */
+        } else if (core->now_ns >= rank->judge_ns) {
+            rank->judge_ns = CORE_NEVER;
+            if (rank->pending) {
+                pass_on(core, i);
+            } else if (rank->exited && leader->library_seen) {
+                struct wire_loss loss = { .rank = i, .cause = WIRE_CAUSE_EXIT, .detail = 0 };
+                rank->exited = false;
+                leader_lose_rank(core, i, &loss);
+            } else if (rank->exited) {
+                rank->judge_ns = core->now_ns + core->config.grace_ns;
+            }
+        }
+    }
+}
+
+uint64_t judge_next_deadline(const struct core *core) {
+    const struct leader *leader = core->leader;
+    uint64_t deadline = CORE_NEVER;
+    for (uint32_t i = 0; i < core->rank_count && leader->phase != LEAD_ASSEMBLING; i++) {
+        deadline = leader->ranks[i].judge_ns < deadline ? leader->ranks[i].judge_ns : deadline;
+    }
+    return deadline;
+}

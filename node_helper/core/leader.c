@@ -1,0 +1,331 @@
+/*
+ * The leader: who lives, what was lost, and when an epoch begins. Losses found in one step are gathered into one epoch;
+ * a further loss at any point begins another one, from the inventories.
+ */
+#include "node_helper/core/core_internal.h"
+
+struct lead_member *leader_member(struct leader *leader, uint32_t id) {
+    struct lead_member *member = &leader->members[id % leader->member_count];
+    return member->id == id ? member : NULL;
+}
+
+void leader_want_epoch(struct core *core, uint64_t detect_ns) {
+    struct leader *leader = core->leader;
+    leader->epoch_wanted = true;
+    if (!leader->recovering) {
+        leader->recovering = true;
+        leader->loss_ns = core->now_ns;
+        leader->detect_ns = 0;
+    }
+    leader->detect_ns = detect_ns > leader->detect_ns ? detect_ns : leader->detect_ns;
+}
+
+static uint32_t record_loss(struct core *core, const struct wire_loss *loss, bool node_lost, uint32_t node,
+                            uint64_t detect_ns) {
+    struct leader *leader = core->leader;
+    assert(leader->loss_count < leader->loss_capacity);
+    struct lead_loss *record = &leader->losses[leader->loss_count];
+    *record = (struct lead_loss){ .node_lost = node_lost,
+                                  .node = node,
+                                  .rank = loss->rank,
+                                  .cause = loss->cause,
+                                  .detail = loss->detail,
+                                  .detect_ns = detect_ns };
+    core_copy_text(record->text, sizeof record->text, loss->text);
+    return leader->loss_count++;
+}
+
+void leader_lose_rank(struct core *core, uint32_t rank, const struct wire_loss *loss) {
+    struct leader *leader = core->leader;
+    struct lead_rank *lost = &leader->ranks[rank];
+    if (lost->loss != WIRE_NONE || lost->exited) {
+        return;
+    }
+    lost->loss = record_loss(core, loss, false, core_node_of(core, lost->seat.helper), 0);
+    leader->counts = true;
+    leader_want_epoch(core, 0);
+}
+
+void leader_lose_member(struct core *core, struct lead_member *member, uint8_t cause, uint64_t silent_ns) {
+    struct leader *leader = core->leader;
+    member->alive = false;
+    struct wire_loss loss = { .rank = WIRE_NONE, .cause = cause, .detail = (uint32_t)(silent_ns / CORE_NS_PER_MS) };
+    if (cause == WIRE_CAUSE_SILENT) {
+        loss.detail = (uint32_t)(core->config.dead_after_ns / CORE_NS_PER_MS);
+    }
+    uint32_t record = WIRE_NONE;
+    for (uint32_t i = 0; i < member->slot_count; i++) {
+        struct lead_slot *slot = &leader->slots[member->slot_first + i];
+        uint32_t rank = slot->rank;
+        *slot = (struct lead_slot){ .rank = WIRE_NONE };
+        if (rank == WIRE_NONE || leader->ranks[rank].exited) {
+            continue;
+        }
+        if (leader->phase == LEAD_ENDING) {
+            leader->ranks[rank].exited = true;
+            continue;
+        }
+        if (record == WIRE_NONE) {
+            record = record_loss(core, &loss, true, member->node, silent_ns);
+        }
+        leader->ranks[rank].loss = record;
+        leader->ranks[rank].pending = false;
+        leader->ranks[rank].judge_ns = CORE_NEVER;
+        leader->counts = true;
+        leader_want_epoch(core, silent_ns);
+    }
+    if (record != WIRE_NONE) {
+        judge_on_fault(core, WIRE_NONE);
+    } else if (leader->phase != LEAD_ENDING) {
+        report_spare(core, member->node, cause == WIRE_CAUSE_SILENT ? "spare lost: silent" : "spare lost: helper died");
+    }
+}
+
+static void on_heartbeat(struct core *core, const struct wire_message *message) {
+    struct wire_message ack = { .type = WIRE_HEARTBEAT_ACK,
+                                .heartbeat = { .sent_ns = message->heartbeat.sent_ns,
+                                               .lease_ns = core->config.dead_after_ns / 5 * 4 } };
+    emit_send(core, message->from, &ack);
+}
+
+static void on_loss(struct core *core, const struct wire_message *message) {
+    struct leader *leader = core->leader;
+    uint32_t index = message->loss.rank;
+    if (index >= core->rank_count) {
+        return;
+    }
+    struct lead_rank *rank = &leader->ranks[index];
+    if (rank->seat.helper != message->from || rank->seat.incarnation != message->loss.incarnation ||
+        rank->loss != WIRE_NONE || rank->exited || rank->pending) {
+        return;
+    }
+    judge_on_loss(core, index, &message->loss);
+}
+
+static void on_attached(struct core *core, const struct wire_message *message) {
+    struct leader *leader = core->leader;
+    const struct wire_rank_step *at = &message->rank_step;
+    leader->library_seen = true;
+    if (at->rank < core->rank_count) {
+        struct lead_rank *rank = &leader->ranks[at->rank];
+        if (rank->seat.helper == message->from && rank->seat.incarnation == at->incarnation) {
+            rank->attached = true;
+        }
+        return;
+    }
+    struct lead_member *member = leader_member(leader, message->from);
+    if (member == NULL || at->slot >= member->slot_count) {
+        return;
+    }
+    struct lead_slot *slot = &leader->slots[member->slot_first + at->slot];
+    if (slot->parked && slot->serial == at->incarnation && !slot->warm) {
+        slot->warm = true;
+        report_spare(core, member->node, "spare is warm");
+    }
+}
+
+void leader_on_message(struct core *core, const struct wire_message *message) {
+    struct leader *leader = core->leader;
+    struct lead_member *member = leader_member(leader, message->from);
+    if (member == NULL || !member->alive) {
+        struct wire_message evicted = { .type = WIRE_EVICTED, .epoch = wire_epoch_pack(leader->view, leader->counter) };
+        emit_send(core, message->from, &evicted);
+        return;
+    }
+    member->heard_ns = core->now_ns;
+    bool current = message->epoch == wire_epoch_pack(leader->view, leader->counter) && !leader->epoch_wanted;
+    switch (message->type) {
+    case WIRE_HEARTBEAT:
+        on_heartbeat(core, message);
+        break;
+    case WIRE_LOSS:
+        on_loss(core, message);
+        break;
+    case WIRE_ATTACHED:
+        on_attached(core, message);
+        break;
+    case WIRE_ENDING:
+        ending_by_slurm(core);
+        break;
+    case WIRE_ARRIVED:
+        if (current) {
+            plan_on_arrived(core, message);
+        }
+        break;
+    case WIRE_READY:
+        if (current) {
+            plan_on_ready(core, message);
+        }
+        break;
+    case WIRE_RELOADED:
+        if (current) {
+            reload_on_reloaded(core, message);
+        }
+        break;
+    case WIRE_COMMITTED:
+        leader->committed_once = true; /* whichever epoch it was in */
+        if (current) {
+            reload_on_committed(core, message);
+        }
+        break;
+    case WIRE_FINISHED:
+        if (current) {
+            ending_on_finished(core, message);
+        }
+        break;
+    default:
+        break;
+    }
+}
+
+/* The helpers that are in, ascending: successors' ids are out of the nodes' order. */
+static uint32_t list_view(struct leader *leader) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        if (!leader->members[i].alive) {
+            continue;
+        }
+        uint32_t at = count++;
+        for (; at > 0 && leader->view_ids[at - 1] > leader->members[i].id; at--) {
+            leader->view_ids[at] = leader->view_ids[at - 1];
+        }
+        leader->view_ids[at] = leader->members[i].id;
+    }
+    return count;
+}
+
+void leader_send_stop(struct core *core, uint32_t peer) {
+    struct leader *leader = core->leader;
+    uint32_t view_count = list_view(leader);
+    struct wire_message message = { .type = WIRE_STOP,
+                                    .epoch = wire_epoch_pack(leader->view, leader->counter),
+                                    .stop = { .ordinal = leader->ordinal,
+                                              .rank_count = core->rank_count,
+                                              .seats = core->seats,
+                                              .member_count = view_count,
+                                              .members = leader->view_ids } };
+    if (peer != WIRE_NONE) {
+        emit_send(core, peer, &message);
+        return;
+    }
+    for (uint32_t rank = 0; rank < core->rank_count; rank++) {
+        core->seats[rank] = leader->ranks[rank].seat;
+    }
+    emit_to_all(core, &message);
+}
+
+/* Everybody's silence is judged at once; after a stall of our own nobody is, for one dead-after. */
+static void check_silence(struct core *core) {
+    struct leader *leader = core->leader;
+    uint64_t dead_after_ns = core->config.dead_after_ns;
+    leader->stalled = core->now_ns - core->ticked_ns > dead_after_ns / 2;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        struct lead_member *member = &leader->members[i];
+        if (!member->alive || !member->joined || member->id == core->self) {
+            continue;
+        }
+        if (leader->stalled) {
+            member->heard_ns = core->now_ns;
+        } else if (core->now_ns - member->heard_ns >= dead_after_ns) {
+            leader_lose_member(core, member, WIRE_CAUSE_SILENT, core->now_ns - member->heard_ns);
+        }
+    }
+}
+
+/* Programs that cannot be interrupted start again in place: those that do not use the library, when any of them is
+ * lost; and those that had ended already, when all others begin anew. */
+static void start_again(struct core *core) {
+    struct leader *leader = core->leader;
+    for (uint32_t index = 0; index < core->rank_count; index++) {
+        struct lead_rank *rank = &leader->ranks[index];
+        bool again = leader->library_seen ? rank->exited : leader->loss_count > 0;
+        if (!again || rank->loss != WIRE_NONE || leader->phase == LEAD_ASSEMBLING) {
+            continue;
+        }
+        struct lead_member *member = leader_member(leader, rank->seat.helper);
+        rank->exited = rank->pending = false;
+        rank->judge_ns = CORE_NEVER;
+        rank->excused = true;
+        rank->loss = CORE_LOSS_UNTOLD;
+        if (member != NULL && member->alive) {
+            seating_renew(core, index);
+            rank->loss = WIRE_NONE;
+        }
+    }
+}
+
+void leader_settle(struct core *core) {
+    struct leader *leader = core->leader;
+    if (leader->phase == LEAD_ASSEMBLING && !leader->epoch_wanted) {
+        joining_settle(core);
+    }
+    if (!leader->epoch_wanted || leader->phase >= LEAD_ENDING) {
+        return;
+    }
+    leader->epoch_wanted = false;
+    bool first = leader->phase == LEAD_ASSEMBLING;
+    start_again(core);
+    if (!seating_assign(core)) {
+        report_losses(core);
+        ending_give_up(core, CORE_EXIT_GAVE_UP, "no spare is left for the lost ranks");
+        return;
+    }
+    if (leader->counts && ++leader->restarts > core->config.restart_max) {
+        report_losses(core);
+        ending_give_up(core, CORE_EXIT_GAVE_UP, "no progress over the last recoveries (restarts)");
+        return;
+    }
+    leader->counts = false;
+    leader->counter++;
+    leader->ordinal++;
+    if (first) {
+        report_start(core);
+    } else {
+        report_losses(core);
+        report_epoch(core);
+    }
+    plan_begin_gathering(core);
+    leader_send_stop(core, WIRE_NONE);
+    if (core->config.park == CORE_PARK_WARM) {
+        seating_warm(core);
+    }
+}
+
+void leader_on_tick(struct core *core) {
+    struct leader *leader = core->leader;
+    if (leader->phase == LEAD_ENDED) {
+        return;
+    }
+    check_silence(core);
+    judge_on_tick(core);
+    late_on_tick(core);
+}
+
+uint64_t leader_next_deadline(const struct core *core) {
+    const struct leader *leader = core->leader;
+    if (leader->phase == LEAD_ENDED) {
+        return CORE_NEVER;
+    }
+    if (leader->epoch_wanted && leader->phase < LEAD_ENDING && leader->phase != LEAD_ASSEMBLING) {
+        return core->now_ns;
+    }
+    uint64_t deadline = late_next_deadline(core);
+    if (leader->phase == LEAD_ASSEMBLING && leader->assemble_ns < deadline) {
+        deadline = leader->assemble_ns;
+    }
+    uint64_t judged = judge_next_deadline(core);
+    deadline = judged < deadline ? judged : deadline;
+    deadline = leader->linger_ns < deadline ? leader->linger_ns : deadline;
+    uint64_t dead_after_ns = core->config.dead_after_ns;
+    /* A tick of its own, so that a stall of this process can be told from the silence of others. */
+    uint64_t own = core->ticked_ns + core->config.heartbeat_ns;
+    deadline = own < deadline ? own : deadline;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        const struct lead_member *member = &leader->members[i];
+        if (member->alive && member->joined && member->id != core->self &&
+            member->heard_ns + dead_after_ns < deadline) {
+            deadline = member->heard_ns + dead_after_ns;
+        }
+    }
+    return deadline;
+}

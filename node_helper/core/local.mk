@@ -1,0 +1,29 @@
+noinst_LTLIBRARIES += node_helper/core/libcore.la
+node_helper_core_libcore_la_SOURCES = \
+	node_helper/core/core.c \
+	node_helper/core/core.h \
+	node_helper/core/core_internal.h \
+	node_helper/core/emit.c \
+	node_helper/core/ending.c \
+	node_helper/core/joining.c \
+	node_helper/core/judge.c \
+	node_helper/core/late.c \
+	node_helper/core/leader.c \
+	node_helper/core/lease.c \
+	node_helper/core/member.c \
+	node_helper/core/member_program.c \
+	node_helper/core/plan.c \
+	node_helper/core/reload.c \
+	node_helper/core/report.c \
+	node_helper/core/seating.c
+
+# Random faults against real cores; a seed that finds a bug becomes a scenario (tests/scenario/*.txt).
+check_PROGRAMS += tests/scenario/random
+TESTS += tests/scenario/random
+tests_scenario_random_SOURCES = \
+	tests/scenario/random.c \
+	tests/scenario/sim.c \
+	tests/scenario/sim.h \
+	tests/scenario/sim_check.c \
+	tests/scenario/sim_program.c
+tests_scenario_random_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la

@@ -1,0 +1,164 @@
+/* What the programs in a helper's own slots do, and what of it the leader is told. */
+#include "node_helper/core/core_internal.h"
+
+#include "include/ckptless.h"
+
+static void send_rank_step(struct core *core, enum wire_type type, const struct member_slot *slot, uint32_t index,
+                           uint64_t bytes) {
+    struct wire_message message = { .type = type,
+                                    .rank_step = { .rank = slot->rank,
+                                                   .incarnation = slot->incarnation,
+                                                   .step = slot->step,
+                                                   .bytes = bytes,
+                                                   .slot = index } };
+    emit_to_leader(core, &message);
+}
+
+static void send_arrived(struct core *core, const struct member_slot *slot) {
+    struct wire_message message = { .type = WIRE_ARRIVED,
+                                    .arrived = { .rank = slot->rank,
+                                                 .incarnation = slot->incarnation,
+                                                 .has_state = slot->has_state,
+                                                 .step = slot->step,
+                                                 .layout = { slot->layout[0], slot->layout[1] } } };
+    emit_to_leader(core, &message);
+}
+
+static void send_loss(struct core *core, struct member_slot *slot) {
+    slot->ended_reported = true;
+    struct wire_message message = { .type = WIRE_LOSS, .loss = slot->end };
+    message.loss.rank = slot->rank;
+    emit_to_leader(core, &message);
+}
+
+void member_report(struct core *core, uint32_t index) {
+    struct member_slot *slot = &core->slots[index];
+    if (slot->incarnation == 0) {
+        return;
+    }
+    if (!slot->alive) {
+        if (slot->rank != WIRE_NONE) {
+            send_loss(core, slot);
+        }
+        return;
+    }
+    if (slot->attached) {
+        send_rank_step(core, WIRE_ATTACHED, slot, index, 0);
+    }
+    if (slot->rank == WIRE_NONE) {
+        return;
+    }
+    if (slot->call == MEMBER_CALL_RECOVER) {
+        send_arrived(core, slot);
+    } else if (slot->call == MEMBER_CALL_RELOADED) {
+        send_rank_step(core, WIRE_RELOADED, slot, index, 0);
+    } else if (slot->call == MEMBER_CALL_FINISH) {
+        send_rank_step(core, WIRE_FINISHED, slot, index, 0);
+    }
+}
+
+static void on_ended(struct core *core, struct member_slot *slot, const struct core_event *event) {
+    if (!slot->alive) {
+        return;
+    }
+    slot->alive = false;
+    slot->call = MEMBER_CALL_NONE;
+    slot->pulling = false;
+    slot->end = (struct wire_loss){
+        .incarnation = event->incarnation, .cause = event->cause, .detail = event->detail, .attached = slot->attached
+    };
+    core_copy_text(slot->end.text, sizeof slot->end.text, event->text);
+    if (slot->rank != WIRE_NONE) {
+        send_loss(core, slot);
+    }
+}
+
+static void on_arrived(struct core *core, struct member_slot *slot, const struct core_event *event) {
+    slot->attached = true;
+    slot->call = MEMBER_CALL_RECOVER;
+    slot->has_state = event->has_state;
+    slot->step = event->step;
+    slot->layout[0] = event->layout[0];
+    slot->layout[1] = event->layout[1];
+    if (slot->rank != WIRE_NONE) {
+        send_arrived(core, slot);
+    }
+}
+
+static void on_collective(struct core *core, struct member_slot *slot, const struct core_event *event) {
+    bool reloaded = event->type == CORE_EVENT_RELOADED;
+    enum core_action_type answer = reloaded ? CORE_ACTION_ANSWER_RELOADED : CORE_ACTION_ANSWER_FINISH;
+    if (event->epoch != core->epoch || slot->rank == WIRE_NONE) {
+        emit_slot(core, answer, event->slot)->result = CKPTLESS_INTERRUPTED;
+        return;
+    }
+    if (core->finished && !reloaded) {
+        emit_slot(core, answer, event->slot)->result = CKPTLESS_OK;
+        return;
+    }
+    slot->call = reloaded ? MEMBER_CALL_RELOADED : MEMBER_CALL_FINISH;
+    slot->step = reloaded ? event->step : slot->step;
+    send_rank_step(core, reloaded ? WIRE_RELOADED : WIRE_FINISHED, slot, event->slot, 0);
+}
+
+static void on_pulled(struct core *core, struct member_slot *slot, const struct core_event *event) {
+    if (!slot->pulling) {
+        return;
+    }
+    slot->pulling = false;
+    slot->has_state = true;
+    slot->step = core->plan_step;
+    send_rank_step(core, WIRE_READY, slot, event->slot, event->bytes);
+}
+
+static void on_pull_failed(struct core *core, struct member_slot *slot, const struct core_event *event) {
+    if (!slot->pulling) {
+        return;
+    }
+    struct core_event ended = *event;
+    ended.cause = WIRE_CAUSE_PULL_FAILED;
+    emit_slot(core, CORE_ACTION_KILL, event->slot);
+    on_ended(core, slot, &ended);
+}
+
+void member_on_program(struct core *core, const struct core_event *event) {
+    assert(event->slot < core->slot_count);
+    struct member_slot *slot = &core->slots[event->slot];
+    if (event->incarnation != slot->incarnation || slot->incarnation == 0) {
+        return;
+    }
+    if (!slot->alive && event->type != CORE_EVENT_SLOT_ENDED) {
+        return;
+    }
+    switch (event->type) {
+    case CORE_EVENT_ATTACHED:
+        slot->attached = true;
+        send_rank_step(core, WIRE_ATTACHED, slot, event->slot, 0);
+        break;
+    case CORE_EVENT_ARRIVED:
+        on_arrived(core, slot, event);
+        break;
+    case CORE_EVENT_PULLED:
+        on_pulled(core, slot, event);
+        break;
+    case CORE_EVENT_PULL_FAILED:
+        on_pull_failed(core, slot, event);
+        break;
+    case CORE_EVENT_RELOADED:
+    case CORE_EVENT_FINISHED:
+        on_collective(core, slot, event);
+        break;
+    case CORE_EVENT_COMMITTED:
+        if (event->epoch == core->epoch && slot->rank != WIRE_NONE) {
+            slot->committed = true;
+            slot->step = event->step;
+            send_rank_step(core, WIRE_COMMITTED, slot, event->slot, 0);
+        }
+        break;
+    case CORE_EVENT_SLOT_ENDED:
+        on_ended(core, slot, event);
+        break;
+    default:
+        break;
+    }
+}

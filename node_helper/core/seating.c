@@ -1,0 +1,135 @@
+/*
+ * Which slot a rank gets. At the first start: slot after slot, node after node. A lost rank: in place up to respawn_max
+ * times without a commit in between, else a free slot: warm spares first, then spares, then any node; in place again
+ * when there is none.
+ */
+#include "node_helper/core/core_internal.h"
+
+void seating_first(struct core *core) {
+    struct leader *leader = core->leader;
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        struct lead_member *member = &leader->members[i];
+        for (uint32_t s = 0; s < member->slot_count && member->node < core->config.active_nodes; s++) {
+            struct lead_slot *slot = &leader->slots[member->slot_first + s];
+            *slot = (struct lead_slot){ .rank = rank, .serial = 1 };
+            leader->ranks[rank].seat = (struct wire_seat){ .helper = member->id, .slot = s, .incarnation = 1 };
+            leader->ranks[rank].newcomer = true;
+            rank++;
+        }
+    }
+}
+
+void seating_free(struct leader *leader, uint32_t rank) {
+    const struct wire_seat *seat = &leader->ranks[rank].seat;
+    struct lead_member *member = leader_member(leader, seat->helper);
+    if (member != NULL && seat->slot < member->slot_count &&
+        leader->slots[member->slot_first + seat->slot].rank == rank) {
+        leader->slots[member->slot_first + seat->slot].rank = WIRE_NONE;
+    }
+}
+
+/* Higher is better; 0: not usable. */
+static uint32_t merit(const struct lead_member *member, const struct lead_slot *slot) {
+    if (!member->alive || slot->rank != WIRE_NONE) {
+        return 0;
+    }
+    return slot->warm ? 4 : slot->parked ? 3 : member->was_spare ? 2 : 1;
+}
+
+static bool find_slot(const struct leader *leader, uint32_t *ret_member, uint32_t *ret_slot) {
+    uint32_t best = 0;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        const struct lead_member *member = &leader->members[i];
+        for (uint32_t s = 0; s < member->slot_count; s++) {
+            uint32_t value = merit(member, &leader->slots[member->slot_first + s]);
+            if (value > best) {
+                best = value;
+                *ret_member = i;
+                *ret_slot = s;
+            }
+        }
+    }
+    return best > 0;
+}
+
+static void take(struct leader *leader, uint32_t rank, struct lead_member *member, uint32_t slot_index) {
+    struct lead_slot *slot = &leader->slots[member->slot_first + slot_index];
+    struct lead_rank *moved = &leader->ranks[rank];
+    slot->rank = rank;
+    if (!slot->parked) {
+        slot->serial++;
+    }
+    moved->attached = slot->warm;
+    slot->parked = slot->warm = false;
+    moved->seat.helper = member->id;
+    moved->seat.slot = slot_index;
+    moved->seat.incarnation = slot->serial;
+    moved->seat.starts++;
+    moved->newcomer = true;
+    moved->arrived = moved->has_state = moved->excused = false;
+}
+
+/* The same rank in the same slot, with a new program. */
+void seating_renew(struct core *core, uint32_t rank) {
+    struct leader *leader = core->leader;
+    const struct wire_seat *seat = &leader->ranks[rank].seat;
+    take(leader, rank, leader_member(leader, seat->helper), seat->slot);
+}
+
+static bool place(struct leader *leader, uint32_t rank, uint32_t respawn_max) {
+    struct lead_rank *lost = &leader->ranks[rank];
+    struct lead_member *home = leader_member(leader, lost->seat.helper);
+    bool home_alive = home != NULL && home->alive;
+    uint32_t home_slot = lost->seat.slot;
+    uint32_t other = 0;
+    uint32_t other_slot = 0;
+    seating_free(leader, rank);
+    if (home_alive && (lost->respawns < respawn_max || lost->excused)) {
+        lost->respawns += lost->excused ? 0 : 1;
+        take(leader, rank, home, home_slot);
+        return true;
+    }
+    if (home_alive) { /* anything but the slot that keeps failing */
+        leader->slots[home->slot_first + home_slot].rank = rank;
+    }
+    bool found = find_slot(leader, &other, &other_slot);
+    seating_free(leader, rank);
+    if (found) {
+        lost->respawns = 0;
+        take(leader, rank, &leader->members[other], other_slot);
+    } else if (home_alive) {
+        take(leader, rank, home, home_slot);
+    }
+    return found || home_alive;
+}
+
+bool seating_assign(struct core *core) {
+    bool complete = true;
+    for (uint32_t rank = 0; rank < core->rank_count; rank++) {
+        if (core->leader->ranks[rank].loss != WIRE_NONE && !place(core->leader, rank, core->config.respawn_max)) {
+            core->leader->ranks[rank].seat.helper = WIRE_NONE;
+            complete = false;
+        }
+    }
+    return complete;
+}
+
+void seating_warm(struct core *core) {
+    struct leader *leader = core->leader;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        struct lead_member *member = &leader->members[i];
+        if (!member->alive || !member->was_spare || member->warmed || core->config.park == CORE_PARK_COLD) {
+            continue;
+        }
+        member->warmed = true;
+        for (uint32_t s = 0; s < member->slot_count; s++) {
+            struct lead_slot *slot = &leader->slots[member->slot_first + s];
+            if (slot->rank == WIRE_NONE && slot->serial == 0) {
+                slot->serial = 1;
+                slot->parked = true;
+            }
+        }
+        emit_send(core, member->id, &(struct wire_message){ .type = WIRE_WARM });
+    }
+}

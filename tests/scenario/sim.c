@@ -1,0 +1,377 @@
+/* Time, connections and helpers of the simulator. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/scenario/sim.h"
+
+uint64_t sim_random(struct sim *sim, uint64_t bound) {
+    sim->random += 0x9e3779b97f4a7c15ull; /* splitmix64 */
+    uint64_t mixed = sim->random;
+    mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ull;
+    mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebull;
+    return bound > 0 ? (mixed ^ (mixed >> 31)) % bound : 0;
+}
+
+void sim_say(const struct sim *sim, const char *format, ...) {
+    if (!sim->verbose) {
+        return;
+    }
+    va_list arguments;
+    va_start(arguments, format);
+    printf("# %9.3f ", (double)sim->now_ns / 1e6);
+    vprintf(format, arguments);
+    printf("\n");
+    va_end(arguments);
+}
+
+static bool before(const struct sim_event *a, const struct sim_event *b) {
+    return a->at_ns != b->at_ns ? a->at_ns < b->at_ns : a->sequence < b->sequence;
+}
+
+static void push(struct sim *sim, struct sim_event event) {
+    if (sim->event_count == sim->event_capacity) {
+        sim->event_capacity = sim->event_capacity * 2 + 64;
+        sim->events = realloc(sim->events, sim->event_capacity * sizeof *sim->events);
+    }
+    size_t at = sim->event_count++;
+    for (; at > 0 && before(&event, &sim->events[(at - 1) / 2]); at = (at - 1) / 2) {
+        sim->events[at] = sim->events[(at - 1) / 2];
+    }
+    sim->events[at] = event;
+}
+
+static struct sim_event pop(struct sim *sim) {
+    struct sim_event first = sim->events[0];
+    struct sim_event last = sim->events[--sim->event_count];
+    size_t at = 0;
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= sim->event_count) {
+            break;
+        }
+        child += child + 1 < sim->event_count && before(&sim->events[child + 1], &sim->events[child]);
+        if (!before(&sim->events[child], &last)) {
+            break;
+        }
+        sim->events[at] = sim->events[child];
+        at = child;
+    }
+    sim->events[at] = last;
+    return first;
+}
+
+void sim_post(struct sim *sim, struct sim_event event, uint64_t delay_ns) {
+    event.at_ns = sim->now_ns + delay_ns;
+    event.sequence = ++sim->sequence;
+    push(sim, event);
+}
+
+static struct core *new_core(struct sim *sim, uint32_t node) {
+    struct wire_member members[SIM_NODES_MAX];
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        members[i] = (struct wire_member){ .id = sim->nodes[i].id, .node = i, .slot_count = sim->slot_count };
+    }
+    sim->config.self = sim->nodes[node].id;
+    sim->config.members = members;
+    struct core *core = NULL;
+    if (core_create(&core, &sim->config) != CORE_OK) {
+        abort();
+    }
+    return core;
+}
+
+void sim_init(struct sim *sim, uint64_t seed, bool verbose) {
+    *sim = (struct sim){ .seed = seed, .random = seed, .verbose = verbose };
+    sim->active_count = 1 + (uint32_t)sim_random(sim, 4);
+    sim->node_count = sim->active_count + (uint32_t)sim_random(sim, 4);
+    sim->slot_count = 1 + (uint32_t)sim_random(sim, 3);
+    sim->rank_count = sim->active_count * sim->slot_count;
+    sim->goal = 10 + sim_random(sim, 60);
+    sim->faults_end_ns = (500 + sim_random(sim, 3500)) * SIM_MS;
+    sim->latency_ns = (1 + sim_random(sim, 3) * sim_random(sim, 20)) * SIM_MS;
+    sim->pause_ns = (100 + sim_random(sim, 3) * 800) * SIM_MS;
+    sim->favourite = sim_random(sim, 8);
+    sim->now_ns = 1000 * SIM_MS;
+    sim->faults_end_ns += sim->now_ns;
+    sim->config = (struct core_config){ .member_count = sim->node_count,
+                                        .active_nodes = sim->active_count,
+                                        .park = (enum core_park)sim_random(sim, 3),
+                                        .heartbeat_ns = 100 * SIM_MS,
+                                        .dead_after_ns = 500 * SIM_MS,
+                                        .grace_ns = 1500 * SIM_MS,
+                                        .respawn_max = (uint32_t)sim_random(sim, 4),
+                                        .restart_max = 40,
+                                        .seed = seed };
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        sim->nodes[i] = (struct sim_node){ .id = i, .connection = 1, .lease_end_ns = i == 0 ? UINT64_MAX : 0 };
+    }
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        sim->nodes[i].core = new_core(sim, i);
+        sim_post(sim, (struct sim_event){ .type = SIM_TICK, .node = i, .number = i }, 0);
+        sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = i, .number = i == 0 ? 0 : 1 },
+                 sim_random(sim, 100 * SIM_MS));
+    }
+    sim_post(sim, (struct sim_event){ .type = SIM_FAULT }, sim_random(sim, 1000 * SIM_MS));
+}
+
+void sim_fini(struct sim *sim) {
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        core_destroy(sim->nodes[i].core);
+    }
+    for (size_t i = 0; i < sim->event_count; i++) {
+        free(sim->events[i].bytes);
+    }
+    free(sim->events);
+}
+
+static void send_message(struct sim *sim, uint32_t from, const struct core_action *action) {
+    uint32_t to = action->peer % sim->node_count;
+    uint32_t member = from == 0 ? to : from;
+    struct sim_node *node = &sim->nodes[member];
+    if (node->id != (from == 0 ? action->peer : node->id) || !node->up) {
+        return;
+    }
+    struct sim_event event = {
+        .type = SIM_MESSAGE, .node = member, .number = node->connection, .to_leader = from != 0
+    };
+    size_t bound = wire_message_bound(&action->message);
+    event.bytes = malloc(bound);
+    event.byte_count = wire_message_encode(&action->message, event.bytes, bound);
+    if (event.byte_count == 0) {
+        sim->failure = "a message cannot be encoded";
+        sim_say(sim, "%s to helper %u", wire_type_name(action->message.type), action->peer);
+    }
+    uint64_t at_ns = sim->now_ns + 20000 + sim_random(sim, sim_random(sim, 20) == 0 ? 80 * SIM_MS : sim->latency_ns);
+    uint64_t *last_ns = &node->last_ns[event.to_leader];
+    *last_ns = at_ns > *last_ns ? at_ns : *last_ns;
+    sim_post(sim, event, *last_ns - sim->now_ns);
+}
+
+static void carry_out(struct sim *sim, uint32_t index, const struct core_action *action, const uint32_t *ranks) {
+    struct sim_node *node = &sim->nodes[index];
+    switch (action->type) {
+    case CORE_ACTION_HOLD:
+    case CORE_ACTION_CONTINUE:
+        node->held = action->type == CORE_ACTION_HOLD;
+        sim_say(sim, "n%u %s", index, node->held ? "HOLD" : "CONTINUE");
+        break;
+    case CORE_ACTION_LEASE:
+        node->lease_end_ns = action->until_ns;
+        break;
+    case CORE_ACTION_END:
+        sim_say(sim, "n%u END %u%s", index, action->exit_code, action->kill ? " kill" : "");
+        node->ended = true;
+        node->exit_code = action->exit_code;
+        for (uint32_t slot = 0; slot < sim->slot_count && action->kill; slot++) {
+            program_dies(sim, index, slot, WIRE_CAUSE_SIGNAL, 9);
+        }
+        if (index == 0) {
+            check_end(sim);
+        }
+        break;
+    case CORE_ACTION_TRACE:
+        sim->node_losses += (action->trace.type == CORE_TRACE_LOSS && action->trace.node_lost) ||
+                            (action->trace.type == CORE_TRACE_SPARE && strstr(action->trace.text, "lost") != NULL);
+        if (action->trace.type == CORE_TRACE_LOSS) {
+            sim_say(sim, "n%u trace loss %s n%u cause %u", index, action->trace.node_lost ? "of" : "on",
+                    action->trace.node, action->trace.cause);
+        } else {
+            sim_say(sim, "n%u trace %u epoch %u code %u %s", index, action->trace.type, action->trace.ordinal,
+                    action->trace.exit_code, action->trace.text != NULL ? action->trace.text : "");
+        }
+        break;
+    default:
+        program_on_action(sim, index, action, ranks);
+        break;
+    }
+}
+
+static void arm(struct sim *sim, uint32_t index) {
+    struct sim_node *node = &sim->nodes[index];
+    uint64_t deadline_ns = core_next_deadline(node->core);
+    if (deadline_ns == UINT64_MAX || deadline_ns == node->tick_ns) {
+        return;
+    }
+    node->tick_ns = deadline_ns;
+    uint64_t delay_ns = deadline_ns > sim->now_ns ? deadline_ns - sim->now_ns : 0;
+    sim_post(sim, (struct sim_event){ .type = SIM_TICK, .node = index, .number = node->id },
+             delay_ns + sim_random(sim, SIM_MS));
+}
+
+void sim_core(struct sim *sim, uint32_t index, struct core_event event) {
+    struct sim_node *node = &sim->nodes[index];
+    if (node->core == NULL || node->off || sim->failure != NULL) {
+        return;
+    }
+    event.now_ns = sim->now_ns;
+    struct core_actions actions = core_step(node->core, &event);
+    if (index == 0) {
+        check_plan(sim, &actions);
+    }
+    struct core_action *copies = malloc((actions.count + 1) * sizeof *copies);
+    uint32_t(*ranks)[SIM_RANKS_MAX] = malloc((actions.count + 1) * sizeof *ranks);
+    memcpy(copies, actions.list, actions.count * sizeof *copies);
+    for (uint32_t i = 0; i < actions.count; i++) { /* what is borrowed is used or copied first */
+        if (copies[i].type == CORE_ACTION_SEND) {
+            send_message(sim, index, &copies[i]);
+        } else if (copies[i].rank_count > 0) {
+            memcpy(ranks[i], copies[i].ranks, copies[i].rank_count * sizeof(uint32_t));
+        }
+    }
+    for (uint32_t i = 0; i < actions.count; i++) {
+        if (copies[i].type != CORE_ACTION_SEND) {
+            carry_out(sim, index, &copies[i], ranks[i]);
+        }
+    }
+    free(copies);
+    free(ranks);
+    arm(sim, index);
+}
+
+void sim_break(struct sim *sim, uint32_t index) {
+    struct sim_node *node = &sim->nodes[index];
+    node->connection++;
+    node->up = false;
+    sim_say(sim, "n%u connection breaks", index);
+    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = 0 });
+    sim_core(sim, 0, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = node->id });
+    sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = index, .number = node->connection },
+             sim_random(sim, 100 * SIM_MS));
+}
+
+void sim_off(struct sim *sim, uint32_t index) {
+    struct sim_node *node = &sim->nodes[index];
+    sim_say(sim, "n%u power off", index);
+    node->off = true;
+    node->up = false;
+    node->connection++;
+    memset(node->programs, 0, sizeof node->programs);
+}
+
+void sim_helper_dies(struct sim *sim, uint32_t index, bool successor) {
+    sim_off(sim, index);
+    if (successor) {
+        sim_post(sim, (struct sim_event){ .type = SIM_SUCCESSOR, .node = index, .number = sim->nodes[index].id },
+                 sim_random(sim, sim_random(sim, 4) == 0 ? 1500 * SIM_MS : 30 * SIM_MS));
+    }
+}
+
+static void successor_joins(struct sim *sim, uint32_t index, uint32_t dead) {
+    struct sim_node *node = &sim->nodes[index];
+    if (sim->nodes[0].ended || sim->nodes[0].off) {
+        return;
+    }
+    core_destroy(node->core);
+    uint32_t connection = node->connection + 1;
+    *node = (struct sim_node){ .id = dead + sim->node_count, .connection = connection, .up = true };
+    node->core = new_core(sim, index);
+    sim_say(sim, "n%u successor %u", index, node->id);
+    sim_core(sim, 0,
+             (struct core_event){
+                 .type = CORE_EVENT_SUCCESSOR, .node = index, .peer = dead, .slot_count = sim->slot_count });
+    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = 0 });
+}
+
+static void connect_node(struct sim *sim, uint32_t index, uint32_t connection) {
+    struct sim_node *node = &sim->nodes[index];
+    if (node->off || node->connection != connection || sim->nodes[0].off) {
+        return;
+    }
+    node->up = true;
+    sim_core(sim, 0, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = node->id });
+    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = 0 });
+}
+
+static void arrive(struct sim *sim, struct sim_event *event) {
+    struct wire_arena arena = { 0 };
+    struct wire_message message;
+    if (sim->nodes[event->node].connection == event->number) {
+        if (!wire_message_decode(event->bytes, event->byte_count, &arena, &message)) {
+            sim->failure = "a message cannot be decoded";
+        } else {
+            sim_core(sim, event->to_leader ? 0 : event->node,
+                     (struct core_event){ .type = CORE_EVENT_MESSAGE, .message = &message });
+        }
+    }
+    wire_arena_fini(&arena);
+    free(event->bytes);
+    event->bytes = NULL;
+}
+
+/* Frozen helpers and cut links let events wait; their order is kept. */
+static uint64_t waits_until(const struct sim *sim, const struct sim_event *event) {
+    uint32_t helper = event->type == SIM_MESSAGE && event->to_leader ? 0 : event->node;
+    uint64_t until_ns = 0;
+    if (event->type != SIM_FAULT) {
+        until_ns = sim->nodes[helper].frozen_until_ns;
+    }
+    if (event->type == SIM_CONNECT || event->type == SIM_SUCCESSOR) {
+        until_ns = sim->nodes[0].frozen_until_ns > until_ns ? sim->nodes[0].frozen_until_ns : until_ns;
+    }
+    if (event->type == SIM_MESSAGE || event->type == SIM_CONNECT || event->type == SIM_SUCCESSOR) {
+        uint64_t cut_ns = sim->nodes[event->node].cut_until_ns;
+        until_ns = cut_ns > until_ns ? cut_ns : until_ns;
+    }
+    return until_ns;
+}
+
+static void happen(struct sim *sim, struct sim_event *event) {
+    struct sim_node *node = &sim->nodes[event->node];
+    switch (event->type) {
+    case SIM_MESSAGE:
+        arrive(sim, event);
+        break;
+    case SIM_TICK:
+        if (node->id == event->number || event->node == 0) {
+            node->tick_ns = 0;
+            sim_core(sim, event->node, (struct core_event){ .type = CORE_EVENT_TICK });
+        }
+        break;
+    case SIM_TIMER:
+        if (node->programs[event->slot].alive && node->programs[event->slot].timer == event->number) {
+            program_on_timer(sim, event->node, event->slot);
+        }
+        break;
+    case SIM_ENDED:
+        if (node->id != event->helper) {
+            break;
+        }
+        sim_core(sim, event->node,
+                 (struct core_event){ .type = CORE_EVENT_SLOT_ENDED,
+                                      .slot = event->slot,
+                                      .incarnation = event->number,
+                                      .cause = event->cause,
+                                      .detail = event->detail });
+        break;
+    case SIM_CONNECT:
+        connect_node(sim, event->node, event->number);
+        break;
+    case SIM_SUCCESSOR:
+        successor_joins(sim, event->node, event->number);
+        break;
+    case SIM_FAULT:
+        fault_happens(sim);
+        break;
+    }
+}
+
+void sim_run(struct sim *sim, uint64_t until_ns) {
+    while (sim->event_count > 0 && !sim->over && sim->failure == NULL) {
+        struct sim_event event = pop(sim);
+        if (event.at_ns > until_ns) {
+            sim->now_ns = until_ns;
+            free(event.bytes);
+            return;
+        }
+        sim->now_ns = event.at_ns > sim->now_ns ? event.at_ns : sim->now_ns;
+        uint64_t waits_ns = waits_until(sim, &event);
+        if (waits_ns > sim->now_ns) {
+            event.at_ns = waits_ns;
+            push(sim, event);
+            continue;
+        }
+        happen(sim, &event);
+    }
+}
