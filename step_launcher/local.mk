@@ -1,0 +1,47 @@
+# ckptless-launch, beside srun: where the helpers of a step meet.
+pkglibexec_PROGRAMS += step_launcher/ckptless-launch
+step_launcher_ckptless_launch_SOURCES = \
+	step_launcher/hostlist.c \
+	step_launcher/hostlist.h \
+	step_launcher/launcher.c \
+	step_launcher/launcher.h \
+	step_launcher/leader.c \
+	step_launcher/leader.h \
+	step_launcher/main.c \
+	step_launcher/output.c \
+	step_launcher/output.h \
+	step_launcher/request.c \
+	step_launcher/request.h \
+	step_launcher/rollcall.c \
+	step_launcher/rollcall.h \
+	step_launcher/timeline.c \
+	step_launcher/timeline.h
+step_launcher_ckptless_launch_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(OPENSSL_CFLAGS)
+step_launcher_ckptless_launch_LDADD = \
+	node_helper/net/libnet.la \
+	node_helper/wire/libwire.la \
+	$(EVENT_LIBS) \
+	$(OPENSSL_LIBS)
+
+# Starts the program itself.
+check_PROGRAMS += tests/unit/test_launcher
+TESTS += tests/unit/test_launcher
+tests_unit_test_launcher_SOURCES = \
+	tests/unit/test_launcher.c \
+	tests/unit/test_launcher_bench.c \
+	tests/unit/test_launcher_bench.h
+tests_unit_test_launcher_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(OPENSSL_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_launcher_LDADD = \
+	node_helper/net/libnet.la \
+	node_helper/wire/libwire.la \
+	$(EVENT_LIBS) \
+	$(OPENSSL_LIBS) \
+	$(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_launcher_hostlist
+TESTS += tests/unit/test_launcher_hostlist
+tests_unit_test_launcher_hostlist_SOURCES = \
+	step_launcher/hostlist.c \
+	tests/unit/test_launcher_hostlist.c
+tests_unit_test_launcher_hostlist_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_launcher_hostlist_LDADD = $(CMOCKA_LIBS)
