@@ -1,0 +1,396 @@
+/*
+ * The server's life, its queue to the helper's loop, its clients and its answers; see pmixsrv.h. Answers are given on
+ * PMIx's own thread, because PMIx's connections are not for any other: the shift is a deregistration of nobody, whose
+ * callback PMIx makes there.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node_helper/wire/wire_rpc.h"
+#include "pmix_glue/server/pmixsrv_private.h"
+
+#define LATE_LOSS_NS 1500000000u /* a timer of 1 s inside PMIx, and some */
+
+struct pmixsrv *pmixsrv_current;
+
+void pmixsrv_queue(struct pmixsrv *server, const struct pmixsrv_event *event) {
+    struct queued *queued = malloc(sizeof(*queued));
+    if (queued == NULL) {
+        free(event->data);
+        return; /* the program waits, is late and is replaced */
+    }
+    *queued = (struct queued){ .event = *event };
+    pthread_mutex_lock(&server->lock);
+    *server->last = queued;
+    server->last = &queued->next;
+    pthread_mutex_unlock(&server->lock);
+    uint64_t one = 1;
+    (void)!write(server->fd, &one, sizeof(one));
+}
+
+uint32_t pmixsrv_serial(struct pmixsrv *server, uint32_t rank) {
+    pthread_mutex_lock(&server->lock);
+    uint32_t serial =
+        rank < server->client_count && server->clients[rank].is_registered ? server->clients[rank].serial : 0;
+    pthread_mutex_unlock(&server->lock);
+    return serial;
+}
+
+static uint64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+void pmixsrv_set_connected(struct pmixsrv *server, uint32_t rank, bool is_connected) {
+    pthread_mutex_lock(&server->lock);
+    if (rank < server->client_count) {
+        server->clients[rank].is_connected = is_connected;
+    }
+    pthread_mutex_unlock(&server->lock);
+}
+
+bool pmixsrv_lose_connection(struct pmixsrv *server, uint32_t rank) {
+    bool newest = false;
+    pthread_mutex_lock(&server->lock);
+    if (rank < server->client_count) {
+        struct client *client = &server->clients[rank];
+        newest = !client->predecessor_open || now_ns() - client->registered_ns > LATE_LOSS_NS;
+        client->predecessor_open = false;
+        client->is_connected = client->is_connected && !newest;
+    }
+    pthread_mutex_unlock(&server->lock);
+    return newest;
+}
+
+int pmixsrv_fd(const struct pmixsrv *server) {
+    return server->fd;
+}
+
+bool pmixsrv_poll(struct pmixsrv *server, struct pmixsrv_event *ret_event) {
+    uint64_t count;
+    pthread_mutex_lock(&server->lock);
+    struct queued *queued = server->first;
+    if (queued != NULL) {
+        server->first = queued->next;
+        server->last = server->first ? server->last : &server->first;
+    } else {
+        (void)!read(server->fd, &count, sizeof(count));
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (queued == NULL) {
+        return false;
+    }
+    *ret_event = queued->event;
+    free(queued);
+    return true;
+}
+
+/* Environment of this process: before any thread reads it. Programs get theirs from pmixsrv_environment(). */
+static void set_parameters(void) {
+    static const char *const rows[][2] = {
+        { "PMIX_MCA_gds", "hash" },               /* no shared memory files */
+        { "PMIX_MCA_ptl_base_if_include", "lo" }, /* clients are on this node */
+        { "PMIX_MCA_psec", "native" },
+    };
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        (void)setenv(rows[i][0], rows[i][1], 1);
+    }
+}
+
+static pmix_status_t init_library(struct pmixsrv *server) {
+    pmix_info_t infos[4];
+    memset(infos, 0, sizeof(infos));
+    const struct {
+        const char *key;
+        char *value;
+    } rows[] = {
+        { PMIX_SERVER_TMPDIR, server->directory },
+        { PMIX_SYSTEM_TMPDIR, server->directory },
+        { PMIX_HOSTNAME, server->host },
+    };
+    size_t count = sizeof(rows) / sizeof(rows[0]);
+    for (size_t i = 0; i < count; i++) {
+        strncpy(infos[i].key, rows[i].key, PMIX_MAX_KEYLEN);
+        infos[i].value.type = PMIX_STRING;
+        infos[i].value.data.string = rows[i].value;
+    }
+    strncpy(infos[count].key, PMIX_SERVER_TOOL_SUPPORT, PMIX_MAX_KEYLEN);
+    infos[count].value.type = PMIX_BOOL;
+    infos[count].value.data.flag = false;
+    return server->pmix->server_init(&pmixsrv_module, infos, count + 1);
+}
+
+static void *open_server(void *arg) {
+    struct pmixsrv *server = arg;
+    struct pmixsrv_event event = { .type = PMIXSRV_EVENT_OPENED };
+    pmix_status_t status = init_library(server);
+    if (status == PMIX_SUCCESS) {
+        (void)server->pmix->register_event_handler(NULL, 0, NULL, 0, pmixsrv_on_event, NULL, NULL);
+        status = pmixsrv_register_world(server);
+    }
+    if (status != PMIX_SUCCESS) {
+        event.status = status;
+        snprintf(event.text, sizeof(event.text), "the PMIx server cannot be started: %s",
+                 server->pmix->error_string(status));
+    }
+    pmixsrv_queue(server, &event);
+    return NULL;
+}
+
+static bool copy_config(struct pmixsrv *server, const struct pmixsrv_config *config) {
+    snprintf(server->nspace, sizeof(server->nspace), "%s", config->nspace);
+    snprintf(server->host, sizeof(server->host), "%s", config->host);
+    snprintf(server->directory, sizeof(server->directory), "%s", config->directory);
+    server->rank_count = config->rank_count;
+    server->universe = config->universe;
+    server->node_count = config->node_count;
+    server->node = config->node;
+    server->client_count = config->universe;
+    server->clients = calloc(config->universe + 1u, sizeof(*server->clients));
+    server->hosts = calloc(config->node_count + 1u, sizeof(*server->hosts));
+    server->ranks_per_node = calloc(config->node_count + 1u, sizeof(*server->ranks_per_node));
+    if (server->clients == NULL || server->hosts == NULL || server->ranks_per_node == NULL) {
+        return false;
+    }
+    for (uint32_t node = 0; node < config->node_count; node++) {
+        server->ranks_per_node[node] = config->ranks_per_node[node];
+        server->hosts[node] = strdup(config->hosts[node]);
+        if (server->hosts[node] == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *walk) {
+    (void)status;
+    (void)type;
+    (void)walk;
+    return remove(path) == 0 || errno == ENOENT ? 0 : -1;
+}
+
+static void free_server(struct pmixsrv *server) {
+    struct pmixsrv_event event;
+    while (pmixsrv_poll(server, &event)) {
+        free(event.data);
+    }
+    for (uint32_t node = 0; server->hosts != NULL && node < server->node_count; node++) {
+        free(server->hosts[node]);
+    }
+    free(server->hosts);
+    free(server->ranks_per_node);
+    free(server->clients);
+    if (server->fd >= 0) {
+        close(server->fd);
+    }
+    pthread_mutex_destroy(&server->lock);
+    free(server);
+}
+
+enum pmixsrv_result pmixsrv_create(struct pmixsrv **ret_server, const struct pmixsrv_config *config) {
+    const char *why = NULL;
+    struct pmixsrv *server = calloc(1, sizeof(*server));
+    if (server == NULL || pmixsrv_current != NULL) {
+        free(server);
+        return PMIXSRV_ERR_NO_MEMORY;
+    }
+    pthread_mutex_init(&server->lock, NULL);
+    server->last = &server->first;
+    server->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    server->pmix = glue_table_load(&why);
+    if (server->fd < 0 || !copy_config(server, config)) {
+        free_server(server);
+        return PMIXSRV_ERR_NO_MEMORY;
+    }
+    pmixsrv_current = server;
+    *ret_server = server;
+    if (server->pmix == NULL) {
+        struct pmixsrv_event event = { .type = PMIXSRV_EVENT_OPENED, .status = PMIX_ERR_NOT_FOUND };
+        snprintf(event.text, sizeof(event.text), "%s", why);
+        pmixsrv_queue(server, &event);
+        return PMIXSRV_OK;
+    }
+    set_parameters();
+    server->has_opener = pthread_create(&server->opener, NULL, open_server, server) == 0;
+    if (!server->has_opener) {
+        pmixsrv_current = NULL;
+        free_server(server);
+        return PMIXSRV_ERR_NO_MEMORY;
+    }
+    return PMIXSRV_OK;
+}
+
+static pmix_proc_t name_of(const struct pmixsrv *server, uint32_t rank) {
+    pmix_proc_t proc = { .rank = rank };
+    snprintf(proc.nspace, sizeof(proc.nspace), "%s", server->nspace);
+    return proc;
+}
+
+void pmixsrv_deregister_client(struct pmixsrv *server, uint32_t rank) {
+    pmix_proc_t proc = name_of(server, rank);
+    pthread_mutex_lock(&server->lock);
+    bool was_registered = rank < server->client_count && server->clients[rank].is_registered;
+    if (was_registered) {
+        server->clients[rank].is_registered = false;
+    }
+    pthread_mutex_unlock(&server->lock);
+    if (was_registered) {
+        server->pmix->server_deregister_client(&proc, NULL, NULL);
+    }
+}
+
+enum pmixsrv_result pmixsrv_register_client(struct pmixsrv *server, uint32_t rank, uint32_t *ret_serial) {
+    pmix_proc_t proc = name_of(server, rank);
+    if (rank >= server->client_count) {
+        return PMIXSRV_ERR_PMIX;
+    }
+    pmixsrv_deregister_client(server, rank);
+    pmix_status_t status = server->pmix->server_register_client(&proc, geteuid(), getegid(), NULL, NULL, NULL);
+    if (status != PMIX_SUCCESS && status != PMIX_OPERATION_SUCCEEDED) {
+        return PMIXSRV_ERR_PMIX;
+    }
+    pthread_mutex_lock(&server->lock);
+    struct client *client = &server->clients[rank];
+    client->is_registered = true;
+    client->predecessor_open = client->is_connected;
+    client->is_connected = false;
+    client->registered_ns = now_ns();
+    *ret_serial = ++client->serial;
+    pthread_mutex_unlock(&server->lock);
+    return PMIXSRV_OK;
+}
+
+enum pmixsrv_result pmixsrv_environment(struct pmixsrv *server, uint32_t rank, char **ret_block, size_t *ret_bytes) {
+    pmix_proc_t proc = name_of(server, rank);
+    char **environment = NULL;
+    if (server->pmix->server_setup_fork(&proc, &environment) != PMIX_SUCCESS) {
+        return PMIXSRV_ERR_PMIX;
+    }
+    FILE *stream = open_memstream(ret_block, ret_bytes);
+    for (char **entry = environment; entry != NULL && *entry != NULL; entry++) {
+        if (stream != NULL) {
+            fprintf(stream, "%s%c", *entry, '\0');
+        }
+        free(*entry);
+    }
+    free(environment);
+    if (stream == NULL) {
+        return PMIXSRV_ERR_NO_MEMORY;
+    }
+    fputc('\0', stream);
+    return fclose(stream) == 0 ? PMIXSRV_OK : PMIXSRV_ERR_NO_MEMORY;
+}
+
+static void free_reply(void *arg) {
+    struct reply *reply = arg;
+    free(reply->bytes);
+    free(reply);
+}
+
+/* PMIx's thread. */
+static void give_reply(pmix_status_t status, void *arg) {
+    struct reply *reply = arg;
+    (void)status;
+    if (reply->is_fence) {
+        reply->fence_done(reply->status, reply->bytes, reply->count, reply->done_arg, free_reply, reply);
+        return;
+    }
+    memcpy(reply->info.key, WIRE_RPC_KEY, sizeof(WIRE_RPC_KEY));
+    reply->info.value.type = PMIX_BYTE_OBJECT;
+    reply->info.value.data.bo.bytes = reply->bytes;
+    reply->info.value.data.bo.size = reply->count;
+    reply->request_done(reply->status, &reply->info, 1, reply->done_arg, free_reply, reply);
+}
+
+static void shift_reply(struct pmixsrv *server, struct reply *reply, pmix_status_t status, const void *bytes,
+                        size_t count) {
+    pmix_proc_t nobody = { .rank = 0 };
+    snprintf(nobody.nspace, sizeof(nobody.nspace), "ckptless.nobody");
+    reply->status = status;
+    reply->bytes = malloc(count + 1);
+    if (reply->bytes != NULL && count > 0) {
+        memcpy(reply->bytes, bytes, count);
+        reply->count = count;
+    }
+    server->pmix->server_deregister_client(&nobody, give_reply, reply);
+}
+
+static void close_reply(struct pmixsrv *server, struct reply *reply) {
+    pthread_mutex_lock(&server->lock);
+    struct reply **link = &server->open;
+    while (*link != reply) {
+        link = &(*link)->next;
+    }
+    *link = reply->next;
+    pthread_mutex_unlock(&server->lock);
+}
+
+void pmixsrv_reply(struct pmixsrv *server, void *reply, const void *bytes, size_t count) {
+    close_reply(server, reply);
+    shift_reply(server, reply, PMIX_SUCCESS, bytes, count);
+}
+
+void pmixsrv_fence_done(struct pmixsrv *server, void *reply, bool ok, const void *bytes, size_t count) {
+    close_reply(server, reply);
+    shift_reply(server, reply, ok ? PMIX_SUCCESS : PMIX_ERR_NOT_SUPPORTED, bytes, count);
+}
+
+struct notice {
+    pmix_info_t infos[3];
+    pmix_proc_t target;
+};
+
+static void free_notice(pmix_status_t status, void *arg) {
+    (void)status;
+    free(arg);
+}
+
+static pmix_info_t *set_key(pmix_info_t *info, const char *key, pmix_data_type_t type) {
+    snprintf(info->key, sizeof(info->key), "%s", key);
+    info->value.type = type;
+    return info;
+}
+
+void pmixsrv_interrupt(struct pmixsrv *server, uint32_t rank, uint64_t epoch) {
+    struct notice *notice = calloc(1, sizeof(*notice));
+    pmix_proc_t source = name_of(server, server->universe); /* nobody's: PMIx does not tell an event to its source */
+    if (notice == NULL) {
+        return; /* the page says it too */
+    }
+    notice->target = name_of(server, rank);
+    set_key(&notice->infos[0], WIRE_RPC_EPOCH_KEY, PMIX_UINT64)->value.data.uint64 = epoch;
+    set_key(&notice->infos[1], PMIX_EVENT_CUSTOM_RANGE, PMIX_PROC)->value.data.proc = &notice->target;
+    set_key(&notice->infos[2], PMIX_EVENT_DO_NOT_CACHE, PMIX_BOOL)->value.data.flag = true;
+    pmix_status_t status = server->pmix->notify_event(GLUE_EVENT_INTERRUPT, &source, PMIX_RANGE_CUSTOM, notice->infos,
+                                                      3, free_notice, notice);
+    if (status != PMIX_SUCCESS) {
+        free(notice); /* no callback follows */
+    }
+}
+
+void pmixsrv_destroy(struct pmixsrv *server) {
+    if (server == NULL) {
+        return;
+    }
+    if (server->has_opener) {
+        (void)pthread_join(server->opener, NULL);
+        while (server->open != NULL) {
+            struct reply *reply = server->open;
+            server->open = reply->next;
+            shift_reply(server, reply, PMIX_ERR_UNREACH, NULL, 0);
+        }
+        (void)server->pmix->server_finalize();
+    }
+    pmixsrv_current = NULL;
+    (void)nftw(server->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    free_server(server);
+}

@@ -1,0 +1,75 @@
+/*
+ * The PMIx server inside a helper: the only place on the helper's side that calls PMIx_*. PMIx calls back on its own
+ * thread; this module copies what it hears into a queue and makes pmixsrv_fd() readable, and the helper's event loop
+ * takes it out with pmixsrv_poll(). All functions are for the helper's loop thread, except pmixsrv_open().
+ */
+#ifndef CKPTLESS_PMIXSRV_H
+#define CKPTLESS_PMIXSRV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct pmixsrv;
+
+enum pmixsrv_result { PMIXSRV_OK = 0, PMIXSRV_ERR_NO_MEMORY, PMIXSRV_ERR_PMIX, PMIXSRV_ERR_LIBRARY };
+
+struct pmixsrv_config {
+    const char *nspace;    /* "ckptless.JOB.STEP" */
+    const char *host;      /* this node's name */
+    const char *directory; /* for PMIx's files: made by the caller, mode 0700; removed with all it holds by close */
+    uint32_t rank_count;   /* of the world */
+    uint32_t universe;     /* ranks and parked slots */
+    uint32_t node_count;
+    const char *const *hosts;       /* active nodes' names */
+    const uint32_t *ranks_per_node; /* by active node; ranks are numbered node by node */
+    uint32_t node;                  /* own index; >= node_count on a spare */
+};
+
+/* Ranks of PMIx are names of processes: the world's rank, or (a parked slot) one above the world. */
+enum pmixsrv_event_type {
+    PMIXSRV_EVENT_OPENED, /* the server runs (or result says why not: text) */
+    PMIXSRV_EVENT_CONNECTED,
+    PMIXSRV_EVENT_FINALIZED,
+    PMIXSRV_EVENT_LOST,    /* the client's connection ended without finalize; comes up to 1 s late */
+    PMIXSRV_EVENT_REQUEST, /* bytes; `reply` must be answered once with pmixsrv_reply(), sooner or later */
+    PMIXSRV_EVENT_ABORT,   /* PMIx_Abort: status, text */
+    PMIXSRV_EVENT_FENCE,   /* all local ranks have contributed `data`; answer with pmixsrv_fence_done() */
+};
+
+struct pmixsrv_event {
+    enum pmixsrv_event_type type;
+    uint32_t rank;
+    uint32_t serial; /* of the connection of this rank: pmixsrv_register_client() counts it */
+    int status;
+    void *reply;   /* REQUEST, FENCE */
+    uint8_t *data; /* belongs to the caller of poll: free() */
+    size_t bytes;
+    char text[256];
+};
+
+/* Starts the server on a thread of its own (PMIx_server_init takes 50 ms); PMIXSRV_EVENT_OPENED follows. config is
+ * copied. */
+enum pmixsrv_result pmixsrv_create(struct pmixsrv **ret_server, const struct pmixsrv_config *config)
+    __attribute__((warn_unused_result));
+int pmixsrv_fd(const struct pmixsrv *server);                               /* readable when poll has something */
+bool pmixsrv_poll(struct pmixsrv *server, struct pmixsrv_event *ret_event); /* false: nothing left */
+
+/* Makes `rank` known (again: for each incarnation of its process, so that a replacement may take the name). */
+enum pmixsrv_result pmixsrv_register_client(struct pmixsrv *server, uint32_t rank, uint32_t *ret_serial)
+    __attribute__((warn_unused_result));
+void pmixsrv_deregister_client(struct pmixsrv *server, uint32_t rank);
+/* The variables that a program needs to connect as `rank`: "NAME=value" strings, each and the list ended by NUL;
+ * free(). */
+enum pmixsrv_result pmixsrv_environment(struct pmixsrv *server, uint32_t rank, char **ret_block, size_t *ret_bytes)
+    __attribute__((warn_unused_result));
+/* Answers a REQUEST; bytes are copied. */
+void pmixsrv_reply(struct pmixsrv *server, void *reply, const void *bytes, size_t count);
+/* Answers a FENCE with everybody's data joined (ok), or with an error. */
+void pmixsrv_fence_done(struct pmixsrv *server, void *reply, bool ok, const void *bytes, size_t count);
+/* Sends the event "this world has ended, `epoch` begins" to the local client `rank`. */
+void pmixsrv_interrupt(struct pmixsrv *server, uint32_t rank, uint64_t epoch);
+/* Ends the server, answers what is still open with an error, removes the directory. NULL is allowed. */
+void pmixsrv_destroy(struct pmixsrv *server);
+
+#endif

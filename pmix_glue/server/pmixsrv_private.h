@@ -1,0 +1,81 @@
+/*
+ * The server's object, for its own files:
+ *   pmixsrv.c         life, queue, clients, answers
+ *   pmixsrv_upcall.c  what PMIx calls on its own thread
+ *   pmixsrv_world.c   what the namespace says about the world
+ */
+#ifndef CKPTLESS_PMIXSRV_PRIVATE_H
+#define CKPTLESS_PMIXSRV_PRIVATE_H
+
+#include <pthread.h>
+
+#include "pmix_glue/glue_table.h"
+#include "pmix_glue/server/pmixsrv.h"
+
+struct queued {
+    struct queued *next;
+    struct pmixsrv_event event;
+};
+
+/* A REQUEST or FENCE until it is answered. */
+struct reply {
+    struct reply *next; /* of those that are open */
+    bool is_fence;
+    pmix_info_cbfunc_t request_done;
+    pmix_modex_cbfunc_t fence_done;
+    void *done_arg;
+    pmix_status_t status;
+    pmix_info_t info; /* REQUEST: the answer */
+    char *bytes;
+    size_t count;
+};
+
+/* A name's newest registration. */
+struct client {
+    uint32_t rank;
+    uint32_t serial;
+    bool is_registered, is_connected;
+    bool predecessor_open; /* the serial before was connected, and neither took leave nor was said to be lost */
+    uint64_t registered_ns;
+};
+
+struct pmixsrv {
+    const struct glue_table *pmix;
+    char nspace[PMIX_MAX_NSLEN + 1], host[256], directory[256];
+    uint32_t rank_count, universe, node_count, node;
+    char **hosts;
+    uint32_t *ranks_per_node;
+    pthread_t opener;
+    bool has_opener;
+    bool is_open; /* the loop's view: OPENED came out of poll */
+
+    pthread_mutex_t lock; /* all below */
+    bool is_closing;
+    int fd;
+    struct queued *first, **last;
+    struct reply *open;
+    uint32_t client_count;
+    struct client *clients; /* universe entries, by rank */
+    size_t handler;
+};
+
+/* PMIx's upcalls carry no argument of ours: one server a process. */
+extern struct pmixsrv *pmixsrv_current;
+extern pmix_server_module_t pmixsrv_module;
+
+/* Any thread. data: malloc'ed or NULL, taken over. */
+void pmixsrv_queue(struct pmixsrv *server, const struct pmixsrv_event *event);
+/* Serial of the newest registration of this rank; 0: none. Any thread. */
+uint32_t pmixsrv_serial(struct pmixsrv *server, uint32_t rank);
+/* The newest registration's connection is up, or has ended. Any thread. */
+void pmixsrv_set_connected(struct pmixsrv *server, uint32_t rank, bool is_connected);
+/* A connection of this rank was lost: false when it was the one of the registration before, whose loss PMIx tells up to
+ * a second later, when its successor is there already. Any thread. */
+bool pmixsrv_lose_connection(struct pmixsrv *server, uint32_t rank);
+/* An event of the default handler: only lost connections are ours. */
+void pmixsrv_on_event(size_t handler, pmix_status_t status, const pmix_proc_t *source, pmix_info_t info[], size_t count,
+                      pmix_info_t results[], size_t result_count, pmix_event_notification_cbfunc_fn_t done,
+                      void *done_arg);
+pmix_status_t pmixsrv_register_world(struct pmixsrv *server);
+
+#endif
