@@ -1,0 +1,20 @@
+# Moves regions between processes and nodes: the only fi_* calls, and libfabric is loaded at run time.
+noinst_LTLIBRARIES += state_plane/libplane.la
+state_plane_libplane_la_SOURCES = \
+	state_plane/fabric.c \
+	state_plane/fabric.h \
+	state_plane/fabric_choice.c \
+	state_plane/fabric_choice.h \
+	state_plane/interface.c \
+	state_plane/interface.h \
+	state_plane/memory.c \
+	state_plane/memory.h \
+	state_plane/plane.c \
+	state_plane/plane.h \
+	state_plane/plane_private.h \
+	state_plane/plane_pull.c \
+	state_plane/plane_serve.c \
+	state_plane/request.c \
+	state_plane/request.h
+state_plane_libplane_la_CFLAGS = $(AM_CFLAGS) $(FABRIC_CFLAGS) $(XXHASH_CFLAGS) -pthread
+state_plane_libplane_la_LIBADD = node_helper/wire/libwire.la $(XXHASH_LIBS) -ldl -lpthread
