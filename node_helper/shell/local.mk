@@ -1,0 +1,56 @@
+# ckptlessd, one per node and step.
+pkglibexec_PROGRAMS += ckptlessd
+ckptlessd_SOURCES = \
+	node_helper/shell/act.c \
+	node_helper/shell/bell.c \
+	node_helper/shell/bell.h \
+	node_helper/shell/exchange.c \
+	node_helper/shell/keepers.c \
+	node_helper/shell/log.c \
+	node_helper/shell/log.h \
+	node_helper/shell/main.c \
+	node_helper/shell/page.c \
+	node_helper/shell/page.h \
+	node_helper/shell/peers.c \
+	node_helper/shell/pulls.c \
+	node_helper/shell/report.c \
+	node_helper/shell/report.h \
+	node_helper/shell/rollcall.c \
+	node_helper/shell/rpc.c \
+	node_helper/shell/shell.h \
+	node_helper/shell/slots.c \
+	node_helper/shell/step.c \
+	node_helper/shell/table.c \
+	node_helper/shell/table.h \
+	node_helper/shell/tables.c \
+	node_helper/shell/world.c \
+	node_helper/shell/world.h
+ckptlessd_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS) $(XXHASH_CFLAGS)
+ckptlessd_LDADD = \
+	node_helper/core/libcore.la \
+	node_helper/net/libnet.la \
+	pmix_glue/server/libpmixsrv.la \
+	state_plane/libplane.la \
+	node_helper/wire/libwire.la \
+	$(EVENT_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS)
+
+shell_tests = \
+	tests/unit/test_bell \
+	tests/unit/test_report \
+	tests/unit/test_table \
+	tests/unit/test_world
+check_PROGRAMS += $(shell_tests)
+TESTS += $(shell_tests)
+
+tests_unit_test_bell_SOURCES = tests/unit/test_bell.c node_helper/shell/bell.c node_helper/shell/page.c
+tests_unit_test_bell_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_bell_LDADD = $(CMOCKA_LIBS)
+tests_unit_test_report_SOURCES = tests/unit/test_report.c node_helper/shell/report.c
+tests_unit_test_report_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
+tests_unit_test_report_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS) $(JANSSON_LIBS)
+tests_unit_test_table_SOURCES = tests/unit/test_table.c node_helper/shell/table.c
+tests_unit_test_table_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(XXHASH_CFLAGS)
+tests_unit_test_table_LDADD = $(CMOCKA_LIBS) $(XXHASH_LIBS)
+tests_unit_test_world_SOURCES = tests/unit/test_world.c node_helper/shell/world.c
+tests_unit_test_world_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_world_LDADD = $(CMOCKA_LIBS)

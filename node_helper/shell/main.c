@@ -1,0 +1,171 @@
+/*
+ * ckptlessd: one per node and step, with the user's rights. Reads from descriptor 0 what the keeper that started it
+ * wrote, and ends with the last keeper or with slurmstepd. See shell.h for the parts.
+ */
+#include <errno.h>
+#include <event2/thread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node_helper/shell/shell.h"
+
+#define FAREWELL_MS 1000 /* for what is queued to peers when all is over */
+
+uint64_t shell_now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+struct event *shell_event_new(struct shell *shell, int fd, short what, event_callback_fn fn, void *arg) {
+    struct event *event = event_new(shell->base, fd, what, fn, arg);
+    if (event == NULL) {
+        log_line("no memory for an event");
+        abort();
+    }
+    return event;
+}
+
+void shell_timer_ms(struct event *timer, uint64_t ms) {
+    struct timeval wait = { .tv_sec = (time_t)(ms / 1000), .tv_usec = (suseconds_t)(ms % 1000 * 1000) };
+    (void)event_add(timer, &wait);
+}
+
+static void on_farewell(evutil_socket_t fd, short what, void *arg) {
+    struct shell *shell = arg;
+    (void)fd;
+    (void)what;
+    (void)event_base_loopbreak(shell->base);
+}
+
+void shell_leave(struct shell *shell, int exit_code) {
+    if (shell->farewell != NULL) {
+        return;
+    }
+    log_line("leaves with code %d", exit_code);
+    shell->exit_code = exit_code;
+    shell->farewell = shell_event_new(shell, -1, 0, on_farewell, shell);
+    bool waits = peers_close_all(shell);
+    shell_timer_ms(shell->farewell, waits ? FAREWELL_MS : 0);
+}
+
+void shell_abandon(struct shell *shell, const char *reason) {
+    log_line("gives up: %s", reason);
+    shell->is_over = true;
+    shell->end_kills = true;
+    shell->end_code = SHELL_EXIT_CODE;
+    act_check_end(shell);
+    if (shell->keepers_up == 0) {
+        shell_leave(shell, SHELL_EXIT_CODE);
+    }
+}
+
+static void on_stepd_gone(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    log_line("slurmstepd has ended");
+    shell_leave(arg, SHELL_EXIT_CODE);
+}
+
+/* All of descriptor 0, up to its end. */
+static bool read_launch(struct wire_launch *ret_launch) {
+    static char text[WIRE_LAUNCH_BYTES_MAX];
+    size_t used = 0;
+    ssize_t count = 1;
+    while (count != 0 && used < sizeof(text)) {
+        count = read(0, text + used, sizeof(text) - used);
+        if (count < 0 && errno != EINTR) {
+            return false;
+        }
+        used += count > 0 ? (size_t)count : 0;
+    }
+    bool parsed = wire_launch_parse(text, used, ret_launch);
+    explicit_bzero(text, sizeof(text));
+    return parsed;
+}
+
+static bool watch_stepd(struct shell *shell) {
+    shell->stepd_fd = (int)syscall(SYS_pidfd_open, (pid_t)shell->launch.stepd_pid, 0);
+    if (shell->stepd_fd < 0) {
+        return false;
+    }
+    shell->stepd_gone = shell_event_new(shell, shell->stepd_fd, EV_READ, on_stepd_gone, shell);
+    return event_add(shell->stepd_gone, NULL) == 0;
+}
+
+static struct event_base *new_base(void) {
+    struct event_config *config = event_config_new();
+    if (config == NULL) {
+        return NULL;
+    }
+    (void)event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
+    struct event_base *base = event_base_new_with_config(config);
+    event_config_free(config);
+    return base;
+}
+
+static bool begin(struct shell *shell) {
+    shell->base = new_base();
+    return shell->base != NULL && watch_stepd(shell) && slots_init(shell) && keepers_init(shell) && peers_init(shell) &&
+           pulls_init(shell) && rollcall_begin(shell);
+}
+
+static void free_event(struct event *event) {
+    if (event != NULL) {
+        event_free(event);
+    }
+}
+
+static void end(struct shell *shell) {
+    rpc_fini(shell);
+    pulls_fini(shell);
+    keepers_fini(shell);
+    slots_fini(shell);
+    peers_fini(shell);
+    exchange_fini(shell);
+    tables_fini(shell);
+    core_destroy(shell->core);
+    world_fini(&shell->world);
+    free_event(shell->deadline);
+    free_event(shell->launch_limit);
+    free_event(shell->stepd_gone);
+    free_event(shell->farewell);
+    free(shell->nodes);
+    free(shell->hosts);
+    free(shell->node_was_lost);
+    if (shell->base != NULL) {
+        event_base_free(shell->base);
+    }
+}
+
+int main(void) {
+    static struct shell shell; /* large, and there is one */
+    char error[256];
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)prctl(PR_SET_NAME, "ckptlessd");
+    /* The secret in our memory is nobody else's. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
+    shell.began_ns = shell_now_ns();
+    shell.stepd_fd = shell.keeper_listen_fd = shell.ring_read_fd = shell.ring_write_fd = -1;
+    if (!read_launch(&shell.launch)) {
+        (void)!write(2, "ckptlessd: is started by the Slurm plugin, with its orders on descriptor 0\n", 75);
+        return SHELL_EXIT_CODE;
+    }
+    log_open(shell.launch.host);
+    if (!wire_settings_parse(shell.launch.option, &shell.settings, error, sizeof(error))) {
+        log_line("option: %s", error);
+        return SHELL_EXIT_CODE;
+    }
+    shell.exit_code = SHELL_EXIT_CODE;
+    if (begin(&shell)) {
+        (void)event_base_dispatch(shell.base);
+    }
+    end(&shell);
+    return shell.exit_code;
+}

@@ -1,0 +1,176 @@
+/*
+ * Between the core's plan and the state plane: which process's memory may be read, who reads where, and the fabric
+ * addresses of all helpers.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "node_helper/shell/shell.h"
+
+#define STALL_MS_MIN 500
+
+static void on_event(struct shell *shell, const struct plane_event *event) {
+    log_line("plane: event %d: %s", (int)event->type, event->text);
+    if (event->type == PLANE_EVENT_READY) {
+        pulls_send_address(shell);
+        return;
+    }
+    for (uint32_t i = 0; event->pull_id != 0 && i < shell->slot_count; i++) {
+        struct slot *slot = &shell->slots[i];
+        bool failed = event->type == PLANE_EVENT_PULL_FAILED;
+        if (slot->pull_id != event->pull_id || (!failed && event->type != PLANE_EVENT_PULLED)) {
+            continue;
+        }
+        slot->pull_id = 0;
+        shell_event(shell, &(struct core_event){ .type = failed ? CORE_EVENT_PULL_FAILED : CORE_EVENT_PULLED,
+                                                 .slot = i,
+                                                 .incarnation = slot->serial,
+                                                 .bytes = event->bytes,
+                                                 .text = failed ? event->text : NULL });
+        return;
+    }
+}
+
+static void on_ready(evutil_socket_t fd, short what, void *arg) {
+    struct shell *shell = arg;
+    struct plane_event event;
+    (void)fd;
+    (void)what;
+    while (plane_poll(shell->plane, &event)) {
+        on_event(shell, &event);
+    }
+}
+
+bool pulls_init(struct shell *shell) {
+    if (plane_create(&shell->plane, shell->settings.interface) != PLANE_OK) {
+        log_line("the state plane cannot be made");
+        return false;
+    }
+    shell->plane_ready = shell_event_new(shell, plane_fd(shell->plane), EV_READ | EV_PERSIST, on_ready, shell);
+    return event_add(shell->plane_ready, NULL) == 0;
+}
+
+void pulls_fini(struct shell *shell) {
+    if (shell->plane_ready != NULL) {
+        event_free(shell->plane_ready);
+    }
+    plane_destroy(shell->plane);
+    shell->plane = NULL;
+}
+
+static void keep_address(struct shell *shell, const struct wire_address *address) {
+    struct node *node = &shell->nodes[address->helper % shell->node_count];
+    node->fabric_helper = address->helper;
+    node->fabric_bytes = address->bytes;
+    memcpy(node->fabric, address->address, address->bytes);
+}
+
+void pulls_send_address(struct shell *shell) {
+    struct wire_message message = { .type = WIRE_ADDRESS };
+    if (shell->core == NULL) {
+        return;
+    }
+    message.address.helper = shell->nodes[shell->launch.node].member.id;
+    message.address.bytes =
+        (uint32_t)plane_address(shell->plane, message.address.address, sizeof(message.address.address));
+    if (message.address.bytes == 0) {
+        return;
+    }
+    keep_address(shell, &message.address);
+    if (core_is_leader(shell->core)) {
+        peers_send_down(shell, &message);
+    } else {
+        peers_send_up(shell, &message);
+    }
+}
+
+void pulls_send_known(struct shell *shell, struct net_peer *peer) {
+    for (uint32_t i = 0; i < shell->node_count; i++) {
+        const struct node *node = &shell->nodes[i];
+        if (node->fabric_helper != node->member.id) {
+            continue;
+        }
+        struct wire_message message = { .type = WIRE_ADDRESS,
+                                        .from = core_leader(shell->core),
+                                        .epoch = core_epoch(shell->core),
+                                        .address = { .helper = node->fabric_helper, .bytes = node->fabric_bytes } };
+        memcpy(message.address.address, node->fabric, node->fabric_bytes);
+        peers_send(shell, peer, &message);
+    }
+}
+
+void pulls_on_address(struct shell *shell, const struct wire_message *message) {
+    if (message->address.bytes > WIRE_FABRIC_ADDRESS_BYTES) {
+        return;
+    }
+    keep_address(shell, &message->address);
+    if (core_is_leader(shell->core)) {
+        struct wire_message forward = *message;
+        peers_send_down(shell, &forward);
+    }
+}
+
+void pulls_serve(struct shell *shell, const struct core_action *action) {
+    struct slot *slot = &shell->slots[action->slot];
+    if (slot->pid > 0 && plane_serve(shell->plane, action->token, action->rank, (uint32_t)slot->pid,
+                                     slot->table.regions, slot->table.count) != PLANE_OK) {
+        log_line("rank %" PRIu32 " cannot be served", action->rank);
+    }
+}
+
+void pulls_unserve(struct shell *shell) {
+    plane_unserve(shell->plane);
+}
+
+/* A source on this node by its process, another by its helper's address; false: it cannot be reached now. */
+static bool describe_source(const struct shell *shell, uint32_t rank, struct plane_source *ret_source) {
+    struct core_seat_info seat = core_seat(shell->core, rank);
+    const struct node *node = &shell->nodes[seat.node];
+    *ret_source = (struct plane_source){ .rank = rank };
+    if (seat.helper == shell->nodes[shell->launch.node].member.id) {
+        const struct slot *slot = &shell->slots[seat.slot];
+        ret_source->pid = (uint32_t)slot->pid;
+        ret_source->regions = slot->table.regions;
+        ret_source->region_count = slot->table.count;
+        return slot->pid > 0 && !slot->ended;
+    }
+    ret_source->address = node->fabric;
+    ret_source->address_bytes = node->fabric_bytes;
+    return node->fabric_helper == seat.helper;
+}
+
+void pulls_start(struct shell *shell, const struct core_action *action) {
+    struct slot *slot = &shell->slots[action->slot];
+    struct plane_source *sources = calloc(action->rank_count + 1u, sizeof(*sources));
+    struct plane_pull pull = { .pull_id = ++shell->next_pull_id,
+                               .pid = (uint32_t)slot->pid,
+                               .regions = slot->table.regions,
+                               .region_count = slot->table.count,
+                               .sources = sources,
+                               .stall_ms = shell->settings.dead_after_ms > STALL_MS_MIN ? shell->settings.dead_after_ms
+                                                                                        : STALL_MS_MIN };
+    memcpy(pull.token, action->token, sizeof(pull.token));
+    for (uint32_t i = 0; sources != NULL && i < action->rank_count; i++) {
+        pull.source_count += describe_source(shell, action->ranks[i], &sources[pull.source_count]);
+    }
+    log_line("slot %u pulls step %" PRIu64 " from %u sources", action->slot, action->step, pull.source_count);
+    slot->pull_id = pull.pull_id;
+    if (sources == NULL || pull.source_count == 0 || plane_pull(shell->plane, &pull) != PLANE_OK) {
+        slot->pull_id = 0;
+        shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PULL_FAILED,
+                                                 .slot = action->slot,
+                                                 .incarnation = slot->serial,
+                                                 .text = "no source can be reached" });
+    }
+    free(sources);
+}
+
+void pulls_cancel(struct shell *shell, uint32_t index) {
+    struct slot *slot = &shell->slots[index];
+    if (slot->pull_id != 0) {
+        plane_cancel(shell->plane, slot->pull_id);
+        slot->pull_id = 0;
+    }
+}

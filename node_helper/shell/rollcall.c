@@ -1,0 +1,249 @@
+/*
+ * The connection to ckptless-launch. Every first helper says HELLO there and gets the ROSTER; the leader keeps the
+ * connection for what users are to read. A successor asks for the roster too, to learn where the leader is, and joins
+ * it when all keepers of the node have told it that their trees are gone.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "node_helper/shell/report.h"
+#include "node_helper/shell/shell.h"
+
+#define RETRY_MS 20
+
+static void send_hello(struct shell *shell) {
+    struct wire_message message = { .type = WIRE_HELLO, .from = WIRE_NONE };
+    struct wire_hello *hello = &message.hello;
+    hello->node = shell->launch.node;
+    hello->node_count = shell->launch.node_count;
+    hello->slot_count = shell->slot_count;
+    hello->spare_nodes = shell->settings.spares;
+    hello->predecessor = shell->launch.predecessor ? shell->launch.node : WIRE_NONE;
+    hello->port = shell->port;
+    snprintf(hello->host, sizeof(hello->host), "%s", shell->launch.host);
+    snprintf(hello->version, sizeof(hello->version), "%s", PACKAGE_VERSION);
+    shell->join_hello = *hello;
+    peers_send(shell, shell->launcher, &message);
+}
+
+static void connect_launcher(struct shell *shell) {
+    enum net_result result =
+        net_connect(shell->net, shell->launch.launcher_address, shell->launch.launcher_port, &shell->launcher);
+    if (result != NET_OK) {
+        shell->launcher = NULL;
+        log_line("launcher %s: %s", shell->launch.launcher_address, net_strerror(result));
+        shell_timer_ms(shell->reconnect, RETRY_MS);
+        return;
+    }
+    net_set_frame_max(shell->launcher, WIRE_FRAME_BYTES_MAX);
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg) {
+    struct shell *shell = arg;
+    (void)fd;
+    (void)what;
+    if (shell->is_over) {
+        return;
+    }
+    if (shell->nodes == NULL) {
+        connect_launcher(shell);
+    } else if (shell->leader == NULL) {
+        peers_connect_leader(shell);
+    }
+}
+
+static void on_launch_limit(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    shell_abandon(arg, "the step's helpers did not come together within launch-timeout");
+}
+
+static void on_ping(evutil_socket_t fd, short what, void *arg) {
+    struct shell *shell = arg;
+    (void)fd;
+    (void)what;
+    struct wire_message message = { .type = WIRE_PING, .from = core_leader(shell->core) };
+    if (shell->launcher_is_up) {
+        peers_send(shell, shell->launcher, &message);
+    }
+}
+
+bool rollcall_begin(struct shell *shell) {
+    shell->reconnect = shell_event_new(shell, -1, 0, on_retry, shell);
+    shell->launch_limit = shell_event_new(shell, -1, 0, on_launch_limit, shell);
+    /* The launcher's own limit comes first, and has the better line. */
+    shell_timer_ms(shell->launch_limit, shell->settings.launch_timeout_ms + 2000);
+    connect_launcher(shell);
+    return true;
+}
+
+void rollcall_on_open(struct shell *shell) {
+    shell->launcher_is_up = true;
+    send_hello(shell);
+}
+
+void rollcall_on_close(struct shell *shell, const char *why) {
+    log_line("launcher: closed: %s", why);
+    shell->launcher = NULL;
+    shell->launcher_is_up = false;
+    if (shell->nodes == NULL && !shell->is_over) {
+        shell_timer_ms(shell->reconnect, RETRY_MS);
+    }
+}
+
+static bool copy_nodes(struct shell *shell, const struct wire_roster *roster) {
+    if (roster->member_count != shell->launch.node_count || roster->active_nodes == 0 ||
+        roster->active_nodes > roster->member_count) {
+        return false;
+    }
+    if (shell->nodes == NULL) {
+        shell->node_count = roster->member_count;
+        shell->nodes = calloc(shell->node_count, sizeof(*shell->nodes));
+        shell->hosts = calloc(shell->node_count, sizeof(*shell->hosts));
+        shell->node_was_lost = calloc(shell->node_count, sizeof(*shell->node_was_lost));
+        if (shell->nodes == NULL || shell->hosts == NULL || shell->node_was_lost == NULL) {
+            return false;
+        }
+    }
+    shell->active_nodes = roster->active_nodes;
+    for (uint32_t i = 0; i < roster->member_count; i++) {
+        if (roster->members[i].node != i) {
+            return false;
+        }
+        shell->nodes[i].member = roster->members[i];
+        shell->nodes[i].fabric_helper = WIRE_NONE;
+        shell->hosts[i] = shell->nodes[i].member.host;
+    }
+    return true;
+}
+
+static bool make_core(struct shell *shell, const struct wire_roster *roster) {
+    const struct wire_settings *settings = &shell->settings;
+    struct core_config config = {
+        .self = roster->your_id,
+        .member_count = roster->member_count,
+        .members = roster->members,
+        .active_nodes = roster->active_nodes,
+        .park = settings->park == WIRE_PARK_COLD   ? CORE_PARK_COLD
+                : settings->park == WIRE_PARK_WARM ? CORE_PARK_WARM
+                                                   : CORE_PARK_AUTO,
+        .heartbeat_ns = settings->heartbeat_ms * 1000000u,
+        .dead_after_ns = settings->dead_after_ms * 1000000u,
+        .grace_ns = settings->grace_ms * 1000000u,
+        .respawn_max = settings->respawn,
+        .restart_max = settings->restarts,
+    };
+    /* Tokens need to be unlike each other and unknown to strangers, no more. */
+    for (uint32_t i = 0; i < sizeof(config.seed); i++) {
+        config.seed = config.seed << 8 | shell->launch.secret[i];
+    }
+    return core_create(&shell->core, &config) == CORE_OK;
+}
+
+bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster) {
+    if (!copy_nodes(shell, roster) || !make_core(shell, roster) || !exchange_init(shell) || !tables_init(shell) ||
+        !rpc_init(shell)) {
+        shell_abandon(shell, "the roster cannot be used");
+        return false;
+    }
+    (void)event_del(shell->launch_limit);
+    log_line("helper %u of %u nodes, %u active", roster->your_id, roster->member_count, roster->active_nodes);
+    if (core_is_leader(shell->core)) {
+        shell->ping = shell_event_new(shell, -1, EV_PERSIST, on_ping, shell);
+        shell_timer_ms(shell->ping, shell->settings.heartbeat_ms);
+    }
+    step_begin(shell);
+    return true;
+}
+
+/* A member has no more to say to the launcher. */
+static void leave_launcher(struct shell *shell) {
+    net_close(shell->launcher);
+    shell->launcher_is_up = false;
+}
+
+static void on_roster(struct shell *shell, const struct wire_roster *roster) {
+    if (shell->nodes != NULL) {
+        return;
+    }
+    if (shell->launch.predecessor) {
+        if (copy_nodes(shell, roster)) {
+            leave_launcher(shell);
+            peers_connect_leader(shell);
+        }
+        return;
+    }
+    if (rollcall_take_roster(shell, roster) && !core_is_leader(shell->core)) {
+        leave_launcher(shell);
+        peers_connect_leader(shell);
+    }
+}
+
+void rollcall_on_frame(struct shell *shell, const struct wire_message *message) {
+    if (message->type == WIRE_ROSTER) {
+        on_roster(shell, &message->roster);
+    } else if (message->type == WIRE_REFUSE) {
+        shell_abandon(shell, message->end.text);
+    }
+}
+
+static void fill_usage(const struct shell *shell, struct report_usage *ret_usage) {
+    struct rusage usage;
+    (void)getrusage(RUSAGE_SELF, &usage);
+    ret_usage->helper_cpu_ms = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000u +
+                               (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000u;
+    ret_usage->helper_rss_kib = (uint64_t)usage.ru_maxrss;
+    ret_usage->wall_ms = (shell_now_ns() - shell->began_ns) / 1000000u;
+    for (uint32_t i = 0; i < shell->slot_count; i++) {
+        const struct page *page = shell->slots[i].page;
+        if (page != NULL) {
+            ret_usage->library_ms += (double)atomic_load(&page->shared->library_ns) / 1e6;
+            ret_usage->commits += atomic_load(&page->shared->update_count);
+        }
+    }
+}
+
+void rollcall_report(struct shell *shell, const struct core_trace *trace) {
+    char line[WIRE_TEXT_BYTES * 2] = "";
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    struct report_facts facts = {
+        .job = shell->launch.job,
+        .step = shell->launch.step,
+        .node_count = shell->node_count,
+        .active_nodes = shell->active_nodes,
+        .rank_count = core_rank_count(shell->core),
+        .hosts = shell->hosts,
+        .time_ms = (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u,
+    };
+    fill_usage(shell, &facts.usage);
+    char *json = report_format(&facts, trace, line, sizeof(line));
+    log_line("trace: %s", line);
+    if (core_is_leader(shell->core) && shell->launcher_is_up) {
+        struct wire_message message = { .type = WIRE_REPORT,
+                                        .from = core_leader(shell->core),
+                                        .report = { .line = line, .json = json ? json : "" } };
+        peers_send(shell, shell->launcher, &message);
+    }
+    free(json);
+}
+
+void rollcall_result(struct shell *shell, uint32_t exit_code) {
+    struct wire_message message = { .type = WIRE_RESULT,
+                                    .from = core_leader(shell->core),
+                                    .end = { .exit_code = exit_code } };
+    size_t used = 0;
+    for (uint32_t node = 0; node < shell->node_count && used + 12 < sizeof(message.end.text); node++) {
+        if (shell->node_was_lost[node]) {
+            used += (size_t)snprintf(message.end.text + used, sizeof(message.end.text) - used, "%s%u", used ? "," : "",
+                                     node);
+        }
+    }
+    if (shell->launcher_is_up && !shell->result_sent) {
+        peers_send(shell, shell->launcher, &message);
+    }
+    shell->result_sent = true;
+}

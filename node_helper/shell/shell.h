@@ -1,0 +1,260 @@
+/*
+ * The one object of ckptlessd, and what its files are to each other. Everything runs on the event base's thread; other
+ * threads (PMIx, the state plane, bells) hand over through descriptors.
+ *
+ *   main.c      reads what the keeper wrote, builds the parts, runs the loop, takes them down
+ *   step.c      events into the core, its actions out of it, its deadline
+ *   act.c       what each action means here
+ *   rollcall.c  ckptless-launch: HELLO and ROSTER, then (leader) reports, pings and the result
+ *   peers.c     connections between helpers
+ *   keepers.c   the keepers' socket
+ *   slots.c     a slot's program: page, bell, start, end
+ *   rpc.c       what programs ask through PMIx, and the answers
+ *   exchange.c  all-gathers of an epoch
+ *   tables.c    region tables at the leader: mismatches, ckptless_region_bytes
+ *   pulls.c     the state plane
+ */
+#ifndef CKPTLESS_SHELL_SHELL_H
+#define CKPTLESS_SHELL_SHELL_H
+
+#include <event2/event.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "include/ckptless.h"
+#include "node_helper/core/core.h"
+#include "node_helper/net/net.h"
+#include "node_helper/shell/bell.h"
+#include "node_helper/shell/log.h"
+#include "node_helper/shell/page.h"
+#include "node_helper/shell/table.h"
+#include "node_helper/shell/world.h"
+#include "node_helper/wire/wire_launch.h"
+#include "node_helper/wire/wire_rpc.h"
+#include "node_helper/wire/wire_settings.h"
+#include "pmix_glue/server/pmixsrv.h"
+#include "state_plane/plane.h"
+
+#define SHELL_EXIT_CODE 93 /* of a step that ckptless ends, and of a helper that cannot do its part */
+
+struct keeper; /* a keeper's connection, keepers.c */
+
+struct slot {
+    struct shell *shell;
+    struct keeper *keeper; /* NULL: not connected */
+    bool keeper_gone;      /* it was, and no other comes */
+    uint32_t serial;       /* incarnation of the program that the core wants; 0: none yet */
+    uint32_t rank;         /* at its START: the program's first rank; WIRE_NONE: parked */
+    bool start_waits;      /* START is to be sent as soon as keeper and PMIx are there */
+    bool running;          /* START was sent, EXITED has not come */
+    bool ended;            /* the core knows that `serial` has ended, or wants to hear nothing of it */
+    bool attached;         /* called ckptless_init */
+    bool finalized;        /* the program has taken leave of PMIx: losing its connection means nothing */
+    pid_t pid;             /* 0: not known */
+    int status;            /* of the last program that ended, as of waitpid(2) */
+    bool end_sent;
+    uint32_t pmix_rank, pmix_serial;
+    struct page *page;
+    struct bell *bell;
+    struct event *probe; /* looks again after a ring, or after a lost PMIx connection */
+    uint32_t probe_ms;
+    bool disconnected;
+
+    void *reply; /* of the call that the program blocks in; NULL: none */
+    enum wire_rpc_type call;
+    struct table table; /* of its last recover */
+    bool table_sent;    /* to this leader, over this connection */
+    uint32_t pull_id;   /* 0: none */
+};
+
+/* What is known of a node: its last helper. */
+struct node {
+    struct wire_member member; /* strings included */
+    struct net_peer *peer;     /* leader: the connection of this node's helper; NULL: none */
+    uint32_t fabric_helper;    /* whose address this is; WIRE_NONE: none known */
+    uint32_t fabric_bytes;
+    uint8_t fabric[WIRE_FABRIC_ADDRESS_BYTES];
+};
+
+struct exchange; /* exchange.c */
+struct tables;   /* tables.c */
+
+struct shell {
+    struct wire_launch launch;
+    struct wire_settings settings;
+    struct event_base *base;
+    struct event *deadline;     /* the core's */
+    struct event *launch_limit; /* for the roll call */
+    struct event *stepd_gone;
+    int stepd_fd;
+
+    struct core *core; /* NULL until the roster is there */
+    bool in_step;
+    uint32_t deferred_count;
+    struct core_event deferred[64];
+
+    uint32_t node_count, active_nodes;
+    struct node *nodes; /* by node index; NULL until the roster is there */
+    const char **hosts; /* by node index: points into nodes */
+    struct world world; /* of the core's epoch */
+    bool has_world;
+
+    struct net *net;
+    uint16_t port;
+    struct net_peer *launcher, *leader; /* connections under way or up; NULL: none */
+    bool launcher_is_up, leader_is_up;
+    struct event *reconnect;
+    uint32_t reconnect_ms;
+    struct event *ping;
+    struct wire_arena arena;
+    struct net_peer *joining; /* leader: a successor asks to join, within one core_step */
+    struct wire_hello join_hello;
+
+    int keeper_listen_fd;
+    struct event *keeper_listen;
+    struct event *keeper_retry; /* the name is still taken by a helper that is dying */
+    uint32_t keeper_retries;
+    struct keeper *keepers;
+    uint32_t keepers_up;
+
+    uint32_t slot_count;
+    struct slot *slots;
+    uint64_t lease_end_ns;
+    int ring_read_fd, ring_write_fd;
+    struct event *ring;
+
+    struct pmixsrv *pmix;
+    bool pmix_is_open;
+    char pmix_directory[128];
+    struct event *pmix_ready;
+
+    struct plane *plane;
+    struct event *plane_ready;
+    uint32_t next_pull_id;
+
+    struct exchange *exchange;
+    struct tables *tables;
+
+    bool is_over; /* END has come: nothing is started any more */
+    bool end_kills;
+    bool result_sent;
+    uint32_t end_code;
+    uint32_t lost_count;
+    bool *node_was_lost; /* leader, by node */
+    uint64_t began_ns;
+    struct event *farewell;
+    int exit_code;
+};
+
+/* main.c */
+uint64_t shell_now_ns(void);
+/* The helper's part is over: sends what is queued, ends the loop. */
+void shell_leave(struct shell *shell, int exit_code);
+/* Ends all keepers with this code, and then the helper. reason: for the log and, where there is one, the user. */
+void shell_abandon(struct shell *shell, const char *reason);
+/* A timer or descriptor event of the base; NULL only when memory is out, which ends the process. */
+struct event *shell_event_new(struct shell *shell, int fd, short what, event_callback_fn fn, void *arg);
+void shell_timer_ms(struct event *timer, uint64_t ms);
+
+/* step.c */
+void shell_event(struct shell *shell, struct core_event *event); /* fills in now_ns; deferred inside a step */
+void step_begin(struct shell *shell);                            /* the core exists: first tick */
+
+/* act.c */
+void act_all(struct shell *shell, struct core_actions actions);
+void act_check_end(struct shell *shell); /* after an END: tells the keepers whose programs have ended */
+
+/* rollcall.c */
+bool rollcall_begin(struct shell *shell);
+void rollcall_join_when_ready(struct shell *shell); /* successor: all keepers are here */
+void rollcall_on_open(struct shell *shell);
+void rollcall_on_frame(struct shell *shell, const struct wire_message *message);
+void rollcall_on_close(struct shell *shell, const char *why);
+void rollcall_report(struct shell *shell, const struct core_trace *trace);
+void rollcall_result(struct shell *shell, uint32_t exit_code);
+/* roster or WELCOME: makes the core and everything that needs to know the world. */
+bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster);
+
+/* peers.c */
+bool peers_init(struct shell *shell);
+/* Closes all connections once what is queued has left; true: one is still open. */
+bool peers_close_all(struct shell *shell);
+bool peers_any_open(const struct shell *shell);
+void peers_fini(struct shell *shell);
+void peers_connect_leader(struct shell *shell);
+void peers_send(struct shell *shell, struct net_peer *peer, const struct wire_message *message);
+/* To a helper by id; dropped when it is not connected (its reconnection makes the core say it again). */
+void peers_send_id(struct shell *shell, uint32_t id, const struct wire_message *message);
+/* Leader: to all that are connected; member: to the leader. `from` and `epoch` are filled in. */
+void peers_send_up(struct shell *shell, struct wire_message *message);
+void peers_send_down(struct shell *shell, struct wire_message *message);
+void peers_welcome(struct shell *shell, uint32_t id);
+void peers_refuse(struct shell *shell, const char *text);
+
+/* keepers.c */
+bool keepers_init(struct shell *shell);
+void keepers_fini(struct shell *shell);
+bool keepers_send(struct shell *shell, struct slot *slot, struct wire_keeper_message *message, int fd);
+
+/* slots.c */
+bool slots_init(struct shell *shell);
+void slots_fini(struct shell *shell);
+void slots_start(struct shell *shell, const struct core_action *action);
+void slots_kill(struct shell *shell, uint32_t slot);
+void slots_start_waiting(struct shell *shell);
+void slots_on_started(struct shell *shell, struct slot *slot, const struct wire_keeper_message *message);
+void slots_on_exited(struct shell *shell, struct slot *slot, const struct wire_keeper_message *message);
+void slots_on_keeper_gone(struct shell *shell, struct slot *slot);
+void slots_on_disconnected(struct shell *shell, struct slot *slot);
+void slots_ask_end(struct shell *shell, struct slot *slot, const char *text); /* ckptless_fail() */
+void slots_set_lease(struct shell *shell, uint64_t until_ns);
+uint32_t slots_index(const struct shell *shell, const struct slot *slot);
+struct slot *slots_by_pmix(struct shell *shell, uint32_t pmix_rank, uint32_t pmix_serial);
+
+/* rpc.c */
+bool rpc_init(struct shell *shell); /* needs the roster */
+void rpc_fini(struct shell *shell);
+void rpc_on_request(struct shell *shell, struct slot *slot, const struct pmixsrv_event *event);
+/* Answers the call that the slot's program blocks in, if it is this one. */
+void rpc_answer(struct shell *shell, struct slot *slot, enum wire_rpc_type call, struct wire_rpc_answer *answer);
+void rpc_answer_result(struct shell *shell, struct slot *slot, enum wire_rpc_type call, uint32_t result,
+                       const char *text);
+/* ... with the world of the slot's rank. */
+void rpc_answer_world(struct shell *shell, struct slot *slot, enum wire_rpc_type call, uint32_t result, uint64_t step);
+void rpc_promoted(struct shell *shell, struct slot *slot);
+/* The slot's program is gone: its call needs no answer any more. */
+void rpc_forget(struct shell *shell, struct slot *slot);
+
+/* exchange.c */
+bool exchange_init(struct shell *shell);
+void exchange_fini(struct shell *shell);
+void exchange_reset(struct shell *shell); /* a new epoch */
+void exchange_contribute(struct shell *shell, struct slot *slot, const struct wire_rpc_request *request);
+void exchange_on_gather(struct shell *shell, const struct wire_message *message);
+void exchange_on_gathered(struct shell *shell, const struct wire_message *message);
+
+/* tables.c */
+bool tables_init(struct shell *shell);
+void tables_fini(struct shell *shell);
+void tables_reset(struct shell *shell); /* a new epoch */
+void tables_send(struct shell *shell, struct slot *slot);
+void tables_on_table(struct shell *shell, const struct wire_message *message);
+void tables_on_arrived(struct shell *shell, uint32_t rank, bool has_state);
+void tables_on_query(struct shell *shell, const struct wire_message *message);
+void tables_on_answer(struct shell *shell, const struct wire_message *message);
+void tables_ask(struct shell *shell, struct slot *slot, const struct wire_rpc_region *region);
+bool tables_diff(struct shell *shell, uint32_t rank_a, uint32_t rank_b, char *ret_line, size_t capacity);
+
+/* pulls.c */
+bool pulls_init(struct shell *shell);
+void pulls_fini(struct shell *shell);
+void pulls_send_address(struct shell *shell);                      /* own, to the leader or (leader) to all */
+void pulls_send_known(struct shell *shell, struct net_peer *peer); /* leader: all, to one that has come */
+void pulls_on_address(struct shell *shell, const struct wire_message *message);
+void pulls_serve(struct shell *shell, const struct core_action *action);
+void pulls_unserve(struct shell *shell);
+void pulls_start(struct shell *shell, const struct core_action *action);
+void pulls_cancel(struct shell *shell, uint32_t slot);
+
+#endif

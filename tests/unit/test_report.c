@@ -1,0 +1,107 @@
+/*
+ * The lines that users read and the objects that their scripts read, word for word.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+
+#include "node_helper/shell/report.h"
+
+static const char *const hosts[] = { "n1", "n2", "n3", "n4", "n5" };
+static const struct report_facts facts = {
+    .job = 12, .step = 0, .node_count = 5, .active_nodes = 4, .rank_count = 8, .hosts = hosts, .time_ms = 1700000000123u
+};
+static const uint32_t ranks[] = { 2, 3 }, targets[] = { 4, 4 }, split[] = { 4, 0 },
+                      nowhere[] = { WIRE_NONE, WIRE_NONE };
+
+static const struct {
+    struct core_trace trace;
+    const char *line;
+} rows[] = {
+    { { .type = CORE_TRACE_START, .node = WIRE_NONE }, "step 12.0: 4 nodes, 8 ranks, 1 spare (n5)" },
+    { { .type = CORE_TRACE_LOSS,
+        .node = 1,
+        .node_lost = true,
+        .rank_count = 2,
+        .ranks = ranks,
+        .target_nodes = targets,
+        .cause = WIRE_CAUSE_SILENT,
+        .detail = 500 },
+      "lost n2: no heartbeat for 500 ms; ranks 2,3 -> n5" },
+    { { .type = CORE_TRACE_LOSS,
+        .node = 1,
+        .node_lost = true,
+        .rank_count = 2,
+        .ranks = ranks,
+        .target_nodes = split,
+        .cause = WIRE_CAUSE_SILENT,
+        .detail = 500 },
+      "lost n2: no heartbeat for 500 ms; rank 2 -> n5, rank 3 -> n1" },
+    { { .type = CORE_TRACE_LOSS,
+        .node = 1,
+        .node_lost = true,
+        .rank_count = 2,
+        .ranks = ranks,
+        .target_nodes = nowhere,
+        .cause = WIRE_CAUSE_SILENT,
+        .detail = 500 },
+      "lost n2: no heartbeat for 500 ms; ranks 2,3 -> nowhere" },
+    { { .type = CORE_TRACE_RESUME,
+        .ordinal = 2,
+        .step = 413,
+        .phase_ns = { 900000, 3100000, 22400000, 41000000, 17500000 } },
+      "resumed at step 413, epoch 2, 85 ms after the loss (detect 0.9, agree 3.1, start 22.4, pull 41.0, connect "
+      "17.5)" },
+    { { .type = CORE_TRACE_END, .node = WIRE_NONE, .exit_code = 0, .text = "" }, "" },
+};
+
+static void lines_are_as_documented(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char line[1024];
+        char *json = report_format(&facts, &rows[i].trace, line, sizeof(line));
+        assert_string_equal(line, rows[i].line);
+        json_t *object = json_loads(json, 0, NULL);
+        assert_true(json_is_object(object));
+        assert_true(json_is_string(json_object_get(object, "event")));
+        assert_string_equal(json_string_value(json_object_get(object, "time")), "2023-11-14T22:13:20.123Z");
+        assert_null(strchr(json, '\n'));
+        json_decref(object);
+        free(json);
+    }
+}
+
+static void a_resume_has_its_phases(void **state) {
+    char line[1024];
+    char *json = report_format(&facts, &rows[4].trace, line, sizeof(line));
+    json_t *object = json_loads(json, 0, NULL);
+    (void)state;
+    const json_t *ms = json_object_get(object, "ms");
+    assert_true(json_is_object(ms));
+    assert_true(json_real_value(json_object_get(ms, "pull")) > 40.9);
+    json_decref(object);
+    free(json);
+}
+
+static void a_line_that_is_too_long_is_cut(void **state) {
+    char line[16];
+    char *json = report_format(&facts, &rows[1].trace, line, sizeof(line));
+    (void)state;
+    assert_true(strlen(line) < sizeof(line));
+    free(json);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(lines_are_as_documented),
+        cmocka_unit_test(a_resume_has_its_phases),
+        cmocka_unit_test(a_line_that_is_too_long_is_cut),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
