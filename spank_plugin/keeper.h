@@ -1,0 +1,42 @@
+/*
+ * The keeper: the process that Slurm takes for the task. It waits for, respawns and reports the rank's program,
+ * forwards signals, hides deaths from srun, and fences: no helper, no rank. Knows no Slurm: what it needs of it comes
+ * in the config.
+ *
+ *   keeper.c         state and main loop
+ *   keeper_program.c starting the program, ending like it
+ *   keeper_link.c    the connection to the helper
+ *   keeper_signal.c  signals: which ones are forwarded, which ones mean that the step is being ended
+ *   keeper_tree.c    whole process trees
+ */
+#ifndef CKPTLESS_KEEPER_H
+#define CKPTLESS_KEEPER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "node_helper/wire/wire_keeper.h"
+#include "spank_plugin/helper_start.h"
+
+#define KEEPER_EXIT_CODE 93
+
+struct keeper_config {
+    uint32_t task;              /* local task id */
+    pid_t stepd_pid;            /* our parent; the keeper ends with it */
+    bool everyone_is_signalled; /* Slurm's signals reach the whole tree (proctrack/linuxproc), not only the task */
+    uint32_t launch_timeout_ms; /* for reaching the first helper */
+    char address[128];          /* wire_keeper_address() */
+    struct helper_start *start; /* local task 0: how to start a successor; NULL: another keeper does */
+    pid_t helper_pid;           /* local task 0: the helper that was started; else 0 */
+    /* Sets (value) or removes (NULL) a variable of the program; called in the program's process, before it executes. */
+    void (*set_environment)(void *argument, const char *name, const char *value);
+    void *argument;
+};
+
+/* Stays as the keeper, and ends the process by _exit. Returns only in the processes it forks to become the program:
+ * true there. False in the keeper: it could not begin; nothing was changed but descriptors closed, and *config still
+ * holds. */
+bool keeper_run(const struct keeper_config *config);
+
+#endif

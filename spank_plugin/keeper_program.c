@@ -1,0 +1,91 @@
+/*
+ * Starting the rank's program out of the keeper, and ending the keeper as the program ended. Knows nothing of the
+ * helper.
+ */
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "spank_plugin/descriptors.h"
+#include "spank_plugin/keeper_private.h"
+
+#define NAME_BYTES 256
+
+/* START's strings: "NAME=value" sets, "NAME" removes. The last one is ended by NUL: the decoder has seen to it. */
+static void apply_environment(const struct keeper *keeper) {
+    const struct keeper_config *config = keeper->config;
+    const char *text = keeper->start.environment, *end = text + keeper->start.environment_bytes;
+    char name[NAME_BYTES], number[16];
+    for (; text < end; text += strnlen(text, (size_t)(end - text)) + 1) {
+        const char *equals = strchr(text, '=');
+        int length = equals ? (int)(equals - text) : (int)strlen(text);
+        if (length > 0 && length < NAME_BYTES) {
+            snprintf(name, sizeof(name), "%.*s", length, text);
+            config->set_environment(config->argument, name, equals ? equals + 1 : NULL);
+        }
+    }
+    snprintf(number, sizeof(number), "%d", keeper->page_fd);
+    config->set_environment(config->argument, "CKPTLESS_PAGE_FD", number);
+    snprintf(number, sizeof(number), "%d", (int)keeper->pid);
+    config->set_environment(config->argument, "CKPTLESS_KEEPER_PID", number);
+    snprintf(number, sizeof(number), "%d", (int)getpid());
+    config->set_environment(config->argument, "SLURM_TASK_PID", number);
+}
+
+/* A group of its own, so that kill(0, ...) in a rank stays in that rank; with --pty it stays in the terminal's. */
+static void leave_group(void) {
+    if (tcgetpgrp(0) != getpgrp()) {
+        (void)setpgid(0, 0);
+    }
+}
+
+bool keeper_program_fork(struct keeper *keeper) {
+    if (keeper->page_fd >= 0) {
+        close(keeper->page_fd);
+    }
+    /* Not close-on-exec: the program inherits it. */
+    keeper->page_fd = keeper->start_page_fd < 0 ? -1 : fcntl(keeper->start_page_fd, F_DUPFD, DESCRIPTORS_FIRST);
+    if (keeper->page_fd < 0 && keeper->start_page_fd >= 0) {
+        keeper->page_fd = fcntl(keeper->start_page_fd, F_DUPFD, 3);
+    }
+    if (keeper->start_page_fd >= 0) {
+        close(keeper->start_page_fd);
+        keeper->start_page_fd = -1;
+    }
+    pid_t child = fork();
+    if (child == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a killed keeper leaves no program behind */
+        if (getppid() != keeper->pid) {
+            _exit(1);
+        }
+        leave_group();
+        keeper_signal_restore(keeper);
+        apply_environment(keeper);
+        return true;
+    }
+    keeper->program = child > 0 ? child : 0;
+    return false;
+}
+
+void keeper_exit_like(int status) {
+    if (WIFSIGNALED(status)) {
+        struct rlimit no_core = { 0 };
+        struct sigaction action = { .sa_handler = SIG_DFL };
+        sigset_t none;
+        int number = WTERMSIG(status);
+        (void)setrlimit(RLIMIT_CORE, &no_core);
+        (void)prctl(PR_SET_DUMPABLE, 0);
+        (void)sigaction(number, &action, NULL);
+        sigemptyset(&none);
+        (void)kill(getpid(), number);
+        (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        _exit(128 + number);
+    }
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 1);
+}

@@ -1,0 +1,35 @@
+# The Slurm plugin. Links libc, the symbols of whoever loads it, and node_helper/wire.
+pkglib_LTLIBRARIES += spank_plugin/ckptless.la
+spank_plugin_ckptless_la_SOURCES = \
+	spank_plugin/allocator.c \
+	spank_plugin/descriptors.c \
+	spank_plugin/descriptors.h \
+	spank_plugin/helper_start.c \
+	spank_plugin/helper_start.h \
+	spank_plugin/keeper.c \
+	spank_plugin/keeper.h \
+	spank_plugin/keeper_link.c \
+	spank_plugin/keeper_private.h \
+	spank_plugin/keeper_program.c \
+	spank_plugin/keeper_signal.c \
+	spank_plugin/keeper_tree.c \
+	spank_plugin/keeper_tree.h \
+	spank_plugin/option.c \
+	spank_plugin/plugin.c \
+	spank_plugin/plugin.h \
+	spank_plugin/srun_side.c \
+	spank_plugin/stepd_side.c
+spank_plugin_ckptless_la_CPPFLAGS = $(AM_CPPFLAGS) $(SLURM_CFLAGS) -DCKPTLESS_LIBEXECDIR='"$(pkglibexecdir)"'
+spank_plugin_ckptless_la_LIBADD = node_helper/wire/libwire.la
+# nodelete: a thread of srun's side may still be in the code while srun unloads its plugins at exit.
+spank_plugin_ckptless_la_LDFLAGS = -module -avoid-version -shared -Wl,-z,nodelete \
+	-export-symbols-regex '^(plugin_name|plugin_type|plugin_version|spank_plugin_version|slurm_spank_[a-z_]+)$$'
+
+EXTRA_DIST += slurm_conf_examples/plugstack.conf
+
+check_PROGRAMS += tests/unit/test_keeper_tree
+TESTS += tests/unit/test_keeper_tree
+tests_unit_test_keeper_tree_SOURCES = tests/unit/test_keeper_tree.c spank_plugin/keeper_tree.c
+tests_unit_test_keeper_tree_CPPFLAGS = $(AM_CPPFLAGS)
+tests_unit_test_keeper_tree_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_keeper_tree_LDADD = $(CMOCKA_LIBS)

@@ -1,0 +1,57 @@
+/*
+ * What the files of the Slurm plugin tell each other. Each Slurm context has a file of its own; plugin.c only
+ * dispatches. Nothing here may abort, exit, block without a bound or leave a signal handler behind: the callers are
+ * srun, sbatch, salloc and slurmstepd. Without --ckptless nothing is done at all.
+ */
+#ifndef CKPTLESS_PLUGIN_H
+#define CKPTLESS_PLUGIN_H
+
+#include <slurm/slurm.h>
+#include <slurm/spank.h>
+#include <stdbool.h>
+
+#include "node_helper/wire/wire_settings.h"
+
+#define PLUGIN_PATH_BYTES 1024u
+#define PLUGIN_EXIT_CODE 93 /* the step was given up by ckptless, not by the program */
+
+/* How srun hands the rendezvous to the nodes. The prefix SLURM_ passes --export=NONE. */
+#define PLUGIN_ENV_PORT "SLURM_CKPTLESS_PORT"
+#define PLUGIN_ENV_SECRET "SLURM_CKPTLESS_SECRET"
+#define PLUGIN_ENV_TOKEN "SLURM_CKPTLESS_TOKEN"
+/* "ASKED:TOTAL": sbatch tells sruns of the batch script how many tasks SLURM_NTASKS stands for. */
+#define PLUGIN_ENV_TASKS "SLURM_CKPTLESS_NTASKS"
+
+struct plugin_option {
+    bool given;                    /* --ckptless was given and is not "off" */
+    const char *text;              /* its value, "" for none */
+    struct wire_settings settings; /* parsed */
+};
+
+/* Registers --ckptless; to be called from slurm_spank_init. */
+int option_register(spank_t spank);
+/* What the user asked for. The answer lives as long as the plugin. */
+const struct plugin_option *option_get(void);
+
+/* Path of one of our programs: libexecdir=DIR of plugstack.conf, else where it was installed. False: too long. */
+bool plugin_program_path(int argc, char **argv, const char *name, char *ret_path, size_t capacity);
+
+/* srun, before it reads its environment: SLURM_NTASKS of the batch script is made to count the spares' tasks too. */
+void allocator_prepare(void);
+/* sbatch, salloc, srun, when all options are known: adds the spares, sets what Slurm must not do. Non-zero: refused,
+ * one line was printed; Slurm submits nothing (the plugin is `required` in plugstack.conf). */
+int allocator_post_opt(void);
+/* True in an srun that made its allocation itself. Valid after allocator_post_opt. */
+bool allocator_owns_job(void);
+
+/* srun, when the step exists: starts ckptless-launch and puts the rendezvous into the environment. Non-zero: the step
+ * cannot start; one line was printed. Waits at most five seconds. */
+int srun_start(spank_t spank, int argc, char **argv);
+/* srun's end: lets ckptless-launch end; waits at most 300 ms. May be called without srun_start. */
+void srun_stop(void);
+
+/* slurmstepd, in each task before it becomes the program: stays as the keeper and does not return, but in the children
+ * that become the program. When it cannot begin, it prints one line and ends the task with PLUGIN_EXIT_CODE. */
+int stepd_task_init(spank_t spank, int argc, char **argv);
+
+#endif

@@ -1,0 +1,187 @@
+/*
+ * slurmstepd's side: in each task, after fork and before exec, with the user's rights. Takes the rendezvous out of the
+ * program's environment, starts the node's helper from local task 0, and stays as the keeper.
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "spank_plugin/keeper.h"
+#include "spank_plugin/plugin.h"
+
+struct task {
+    spank_t spank;
+    int local;
+    struct helper_start start;
+    struct keeper_config config;
+};
+
+/* Ends this task. Not by an error to Slurm, which an `optional` plugin could not give: the program would then run
+ * without its keeper. This process is the task's own, slurmstepd goes on. */
+static void fail(const char *line, const char *detail) __attribute__((noreturn));
+static void fail(const char *line, const char *detail) {
+    char text[1400];
+    int length = snprintf(text, sizeof(text), "ckptless: %s%s%s\n", line, detail[0] ? ": " : "", detail);
+    (void)!write(2, text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1);
+    _exit(PLUGIN_EXIT_CODE);
+}
+
+static void set_environment(void *argument, const char *name, const char *value) {
+    const struct task *task = argument;
+    (void)(value ? spank_setenv(task->spank, name, value, 1) : spank_unsetenv(task->spank, name));
+}
+
+static bool parse_secret(const char *hex, uint8_t *ret_secret) {
+    if (strlen(hex) != WIRE_SECRET_BYTES * 2 || strspn(hex, "0123456789abcdefABCDEF") != WIRE_SECRET_BYTES * 2) {
+        return false;
+    }
+    for (size_t i = 0; i < WIRE_SECRET_BYTES; i++) {
+        const char digits[3] = { hex[2 * i], hex[2 * i + 1], '\0' };
+        ret_secret[i] = (uint8_t)strtoul(digits, NULL, 16);
+    }
+    return true;
+}
+
+static void get_variable(spank_t spank, const char *name, char *ret_value, int capacity) {
+    if (spank_getenv(spank, name, ret_value, capacity) != ESPANK_SUCCESS) {
+        ret_value[0] = '\0';
+    }
+}
+
+/* What srun has put into the environment; it is gone from there afterwards. False: there is none. */
+static bool take_rendezvous(spank_t spank, struct wire_launch *launch) {
+    static const char *const names[] = { PLUGIN_ENV_PORT, PLUGIN_ENV_SECRET, PLUGIN_ENV_TOKEN, PLUGIN_ENV_TASKS };
+    char port[16], secret[WIRE_SECRET_BYTES * 2 + 1];
+    get_variable(spank, PLUGIN_ENV_PORT, port, sizeof(port));
+    get_variable(spank, PLUGIN_ENV_SECRET, secret, sizeof(secret));
+    get_variable(spank, PLUGIN_ENV_TOKEN, launch->token, sizeof(launch->token));
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        (void)spank_unsetenv(spank, names[i]);
+    }
+    unsigned long number = strtoul(port, NULL, 10);
+    launch->launcher_port = (uint16_t)number;
+    bool complete = number > 0 && number <= UINT16_MAX && launch->token[0] && parse_secret(secret, launch->secret);
+    explicit_bzero(secret, sizeof(secret));
+    return complete;
+}
+
+static bool fill_launch(struct task *task, struct wire_launch *launch) {
+    spank_t spank = task->spank;
+    const struct plugin_option *option = option_get();
+    uint32_t nodes = 0, local_tasks = 0;
+    if (spank_get_item(spank, S_JOB_ID, &launch->job) != ESPANK_SUCCESS ||
+        spank_get_item(spank, S_JOB_STEPID, &launch->step) != ESPANK_SUCCESS ||
+        spank_get_item(spank, S_JOB_NODEID, &launch->node) != ESPANK_SUCCESS ||
+        spank_get_item(spank, S_JOB_NNODES, &nodes) != ESPANK_SUCCESS ||
+        spank_get_item(spank, S_JOB_LOCAL_TASK_COUNT, &local_tasks) != ESPANK_SUCCESS ||
+        spank_get_item(spank, S_TASK_ID, &task->local) != ESPANK_SUCCESS || task->local < 0) {
+        return false;
+    }
+    launch->node_count = nodes;
+    launch->task_count = local_tasks;
+    launch->stepd_pid = (uint32_t)getppid();
+    get_variable(spank, "SLURM_LAUNCH_NODE_IPADDR", launch->launcher_address, sizeof(launch->launcher_address));
+    if (launch->launcher_address[0] == '\0') {
+        get_variable(spank, "SLURM_SRUN_COMM_HOST", launch->launcher_address, sizeof(launch->launcher_address));
+    }
+    get_variable(spank, "SLURMD_NODENAME", launch->host, sizeof(launch->host));
+    get_variable(spank, "MASTER_ADDR", launch->user_master_addr, sizeof(launch->user_master_addr));
+    get_variable(spank, "MASTER_PORT", launch->user_master_port, sizeof(launch->user_master_port));
+    int length = snprintf(launch->option, sizeof(launch->option), "%s", option->text);
+    return length >= 0 && (size_t)length < sizeof(launch->option);
+}
+
+/* The job's environment without what would put foreign code into the helper. */
+static char **helper_environment(spank_t spank) {
+    char **environment = NULL;
+    size_t count = 0, used = 0;
+    if (spank_get_item(spank, S_JOB_ENV, &environment) != ESPANK_SUCCESS || environment == NULL) {
+        return NULL;
+    }
+    while (environment[count]) {
+        count++;
+    }
+    char **kept = calloc(count + 1, sizeof(*kept));
+    for (size_t i = 0; kept && i < count; i++) {
+        if (strncmp(environment[i], "LD_", 3) != 0) {
+            kept[used] = strdup(environment[i]);
+            used += kept[used] != NULL;
+        }
+    }
+    return kept;
+}
+
+static void fill_log_path(spank_t spank, struct helper_start *start) {
+    char directory[512];
+    get_variable(spank, "CKPTLESS_DEBUG_DIR", directory, sizeof(directory));
+    if (directory[0]) {
+        snprintf(start->log_path, sizeof(start->log_path), "%s/ckptlessd.%s.log", directory, start->launch.host);
+    }
+}
+
+/* proctrack/linuxproc sends Slurm's signals to every process of the tree, the others to the task only. */
+static bool everyone_is_signalled(void) {
+    const slurm_conf_t *conf = dlsym(RTLD_DEFAULT, "slurm_conf");
+    return conf && conf->proctrack_type && strcmp(conf->proctrack_type, "proctrack/linuxproc") == 0;
+}
+
+/* Local task 0 starts the helper; all tasks say at once when that cannot work. */
+static void prepare_helper(struct task *task, struct keeper_config *config) {
+    int error = 0;
+    if (access(task->start.path, X_OK) != 0) {
+        fail("the helper cannot be executed", task->start.path);
+    }
+    if (task->local != 0) {
+        return;
+    }
+    fill_log_path(task->spank, &task->start);
+    task->start.environment = helper_environment(task->spank);
+    if (task->start.environment == NULL) {
+        fail("no memory for the helper's environment", "");
+    }
+    if (helper_start(&task->start, &config->helper_pid, &error) != HELPER_START_OK) {
+        fail("the helper of this node cannot be started", strerror(error));
+    }
+    config->start = &task->start;
+}
+
+static void describe_keeper(struct task *task, struct keeper_config *config) {
+    config->task = (uint32_t)task->local;
+    config->stepd_pid = getppid();
+    config->everyone_is_signalled = everyone_is_signalled();
+    config->launch_timeout_ms = (uint32_t)option_get()->settings.launch_timeout_ms;
+    config->set_environment = set_environment;
+    config->argument = task;
+    wire_keeper_address(task->start.launch.token, task->start.launch.node, config->address, sizeof(config->address));
+}
+
+int stepd_task_init(spank_t spank, int argc, char **argv) {
+    uint32_t step = 0;
+    if (spank_get_item(spank, S_JOB_STEPID, &step) != ESPANK_SUCCESS || step > SLURM_MAX_NORMAL_STEP_ID) {
+        return ESPANK_SUCCESS; /* the batch script, the extern step, a shell */
+    }
+    struct task *task = calloc(1, sizeof(*task));
+    if (task == NULL) {
+        fail("out of memory", "");
+    }
+    task->spank = spank;
+    if (!take_rendezvous(spank, &task->start.launch)) {
+        free(task); /* an srun without our part in it: an ordinary step */
+        return ESPANK_SUCCESS;
+    }
+    if (!fill_launch(task, &task->start.launch) ||
+        !plugin_program_path(argc, argv, "ckptlessd", task->start.path, sizeof(task->start.path))) {
+        fail("the step cannot be described to the helper", "");
+    }
+    describe_keeper(task, &task->config);
+    prepare_helper(task, &task->config);
+    if (!keeper_run(&task->config)) {
+        fail("the keeper cannot begin", "");
+    }
+    /* One of the keeper's children, about to become the program. */
+    explicit_bzero(task->start.launch.secret, sizeof(task->start.launch.secret));
+    free(task);
+    return ESPANK_SUCCESS;
+}
