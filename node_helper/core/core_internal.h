@@ -59,6 +59,7 @@ struct lead_member {
     bool alive;                      /* in the view */
     bool was_spare;
     bool warmed;
+    bool wants_stop; /* was away, and has no ranks: is told the epoch again at the end of this step */
     uint64_t heard_ns;
 };
 

@@ -6,7 +6,7 @@
 
 /* What was on its way when a connection broke is lost. Where that may have been something of this epoch, another one is
  * begun; a member without ranks is told again. (What the member had to say, it says again by itself.) */
-static void say_again(struct core *core, const struct lead_member *member) {
+static void say_again(struct core *core, struct lead_member *member) {
     const struct leader *leader = core->leader;
     bool parked = false;
     bool seated = false;
@@ -22,9 +22,7 @@ static void say_again(struct core *core, const struct lead_member *member) {
             return;
         }
     }
-    if (!seated) {
-        leader_send_stop(core, member->id);
-    }
+    member->wants_stop = !seated;
     if (parked) {
         emit_send(core, member->id, &(struct wire_message){ .type = WIRE_WARM });
     }

@@ -259,6 +259,13 @@ void leader_settle(struct core *core) {
     if (leader->phase == LEAD_ASSEMBLING && !leader->epoch_wanted) {
         joining_settle(core);
     }
+    /* One STOP a step: a second one would change what the first has borrowed. */
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        if (leader->members[i].wants_stop && leader->members[i].alive && !leader->epoch_wanted) {
+            leader_send_stop(core, leader->members[i].id);
+        }
+        leader->members[i].wants_stop = false;
+    }
     if (!leader->epoch_wanted || leader->phase >= LEAD_ENDING) {
         return;
     }

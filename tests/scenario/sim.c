@@ -236,7 +236,9 @@ void sim_break(struct sim *sim, uint32_t index) {
     node->up = false;
     sim_say(sim, "n%u connection breaks", index);
     sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = 0 });
-    sim_core(sim, 0, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = node->id });
+    if (sim->nodes[0].frozen_until_ns <= sim->now_ns) {
+        sim_core(sim, 0, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = node->id });
+    }
     sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = index, .number = node->connection },
              sim_random(sim, 100 * SIM_MS));
 }

@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -378,6 +379,8 @@ static pid_t start_process(struct wire_page *page, int *ret_go) {
     pid_t pid = fork();
     if (pid == 0) {
         struct interrupt *interrupt;
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(go[1]);
         bool up = interrupt_create(&interrupt, page) == CKPTLESS_OK && write(ready[1], "r", 1) == 1;
         while (up && read(go[0], &byte, 1) == 1) {
             pid_t child = byte == 'f' ? fork() : -1;

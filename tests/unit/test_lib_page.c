@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "libckptless/environment.h"
@@ -48,6 +49,7 @@ static void the_inherited_page_is_mapped_and_its_descriptor_closed(void **state)
 static pid_t start_keeper(void) {
     pid_t keeper = fork();
     if (keeper == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;) {
             (void)pause();
         }

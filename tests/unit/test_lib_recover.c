@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include "include/ckptless.h"
@@ -139,6 +140,7 @@ static void in_a_process(void (*test)(void)) {
     int status = -1;
     pid_t child = fork();
     if (child == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         test();
         _exit(0);
     }
