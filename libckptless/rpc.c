@@ -21,9 +21,11 @@ static void say_gone(const struct ckptless *ctx) {
 static enum ckptless_result send_request(const struct ckptless *ctx, const char *call,
                                          const struct wire_rpc_request *request, struct rpc_reply *reply,
                                          size_t *ret_count) {
-    size_t bound = wire_rpc_request_bound(request);
+    struct wire_rpc_request stamped = *request;
+    stamped.incarnation = ctx->page->incarnation;
+    size_t bound = wire_rpc_request_bound(&stamped);
     uint8_t *bytes = malloc(bound);
-    size_t count = bytes ? wire_rpc_request_encode(request, bytes, bound) : 0;
+    size_t count = bytes ? wire_rpc_request_encode(&stamped, bytes, bound) : 0;
     enum pmixcli_result sent =
         count ? pmixcli_call(ctx->client, bytes, count, &reply->bytes, ret_count) : PMIXCLI_ERR_NO_MEMORY;
     free(bytes);

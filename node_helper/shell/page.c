@@ -7,7 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-struct page *page_create(uint64_t lease_end_ns) {
+struct page *page_create(uint32_t incarnation, uint64_t lease_end_ns) {
     struct page *page = calloc(1, sizeof(*page));
     if (page == NULL) {
         return NULL;
@@ -28,6 +28,7 @@ struct page *page_create(uint64_t lease_end_ns) {
     page->shared->magic = WIRE_PAGE_MAGIC;
     page->shared->version = WIRE_PAGE_VERSION;
     page->shared->bytes = WIRE_PAGE_BYTES;
+    page->shared->incarnation = incarnation;
     atomic_store(&page->shared->lease_end_ns, lease_end_ns);
     atomic_store(&page->references, 1);
     return page;

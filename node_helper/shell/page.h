@@ -16,8 +16,8 @@ struct page {
     atomic_uint references;
 };
 
-/* NULL: no memory or descriptor. One reference. */
-struct page *page_create(uint64_t lease_end_ns);
+/* incarnation: of the program that will get it. NULL: no memory or descriptor. One reference. */
+struct page *page_create(uint32_t incarnation, uint64_t lease_end_ns);
 struct page *page_reference(struct page *page);
 /* NULL is allowed. Any thread. */
 void page_release(struct page *page);

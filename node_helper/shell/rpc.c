@@ -182,7 +182,11 @@ void rpc_on_request(struct shell *shell, struct slot *slot, const struct pmixsrv
     if (wire_rpc_request_decode(event->data, event->bytes, &arena, &request)) {
         log_line("slot %u: request %d, epoch %" PRIx64 ", step %" PRIu64, slots_index(shell, slot), (int)request.type,
                  request.epoch, request.step);
-        on_request(shell, slot, &request, event->reply);
+        if (request.incarnation == slot->serial) {
+            on_request(shell, slot, &request, event->reply);
+        } else {
+            reply_result(shell, event->reply, CKPTLESS_INTERRUPTED, NULL); /* its sender is dead */
+        }
     } else {
         reply_result(shell, event->reply, CKPTLESS_ERR_VERSION,
                      "libckptless and ckptlessd are of different versions; install the same on all nodes");

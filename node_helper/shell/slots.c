@@ -141,7 +141,7 @@ void slots_start(struct shell *shell, const struct core_action *action) {
     slot->ended = false;
     slot->pmix_rank = action->rank == WIRE_NONE ? parked_name(shell, action->slot) : action->rank;
     slot->pmix_serial = 0;
-    slot->page = page_create(UINT64_MAX);
+    slot->page = page_create(slot->serial, UINT64_MAX);
     if (slot->page == NULL) {
         report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
         return;

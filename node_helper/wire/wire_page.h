@@ -18,6 +18,8 @@ struct wire_page {
     uint64_t magic;
     uint32_t version;
     uint32_t bytes;
+    uint32_t incarnation; /* of the slot's program, as START gave it; constant */
+    uint32_t reserved;
 
     /* Written by the helper. Epochs are packed (view << 32 | counter), see wire_message.h. */
     _Atomic uint64_t stop_epoch;   /* newest epoch this slot's program must stop for; the world has ended while

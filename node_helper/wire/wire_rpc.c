@@ -17,6 +17,7 @@ static size_t request_into(struct wire_writer *writer, const struct wire_rpc_req
     wire_write_u8(writer, WIRE_RPC_VERSION);
     wire_write_u8(writer, (uint8_t)request->type);
     wire_write_u64(writer, request->epoch);
+    wire_write_u32(writer, request->incarnation);
     wire_write_u32(writer, request->pid);
     wire_encode_bool(writer, request->can_shrink);
     wire_encode_bool(writer, request->has_state);
@@ -87,6 +88,7 @@ bool wire_rpc_request_decode(const uint8_t *bytes, size_t count, struct wire_are
     }
     ret_request->type = (enum wire_rpc_type)type;
     ret_request->epoch = wire_read_u64(reader);
+    ret_request->incarnation = wire_read_u32(reader);
     ret_request->pid = wire_read_u32(reader);
     ret_request->can_shrink = wire_decode_bool(reader);
     ret_request->has_state = wire_decode_bool(reader);

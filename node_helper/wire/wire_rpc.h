@@ -42,6 +42,7 @@ struct wire_rpc_region {
 struct wire_rpc_request {
     enum wire_rpc_type type;
     uint64_t epoch;       /* packed; the caller's current one, 0 before the first recover */
+    uint32_t incarnation; /* as the page says: requests of a predecessor that is still being read are dropped */
     uint32_t pid;         /* INIT: of the process that holds the regions */
     bool can_shrink;      /* INIT */
     bool has_state;       /* RECOVER: the regions hold the state of `step`, whole */

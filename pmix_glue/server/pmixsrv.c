@@ -136,6 +136,9 @@ static void *open_server(void *arg) {
     if (status == PMIX_SUCCESS) {
         (void)server->pmix->register_event_handler(NULL, 0, NULL, 0, pmixsrv_on_event, NULL, NULL);
         status = pmixsrv_register_world(server);
+        /* Clients get the server's address in their environment and nothing is put there: what is gone already cannot be
+         * left behind by a helper that is killed. */
+        (void)rmdir(server->directory);
     }
     if (status != PMIX_SUCCESS) {
         event.status = status;
@@ -235,31 +238,19 @@ static pmix_proc_t name_of(const struct pmixsrv *server, uint32_t rank) {
     return proc;
 }
 
-void pmixsrv_deregister_client(struct pmixsrv *server, uint32_t rank) {
-    pmix_proc_t proc = name_of(server, rank);
-    pthread_mutex_lock(&server->lock);
-    bool was_registered = rank < server->client_count && server->clients[rank].is_registered;
-    if (was_registered) {
-        server->clients[rank].is_registered = false;
-    }
-    pthread_mutex_unlock(&server->lock);
-    if (was_registered) {
-        server->pmix->server_deregister_client(&proc, NULL, NULL);
-    }
-}
-
 enum pmixsrv_result pmixsrv_register_client(struct pmixsrv *server, uint32_t rank, uint32_t *ret_serial) {
     pmix_proc_t proc = name_of(server, rank);
     if (rank >= server->client_count) {
         return PMIXSRV_ERR_PMIX;
     }
-    pmixsrv_deregister_client(server, rank);
-    pmix_status_t status = server->pmix->server_register_client(&proc, geteuid(), getegid(), NULL, NULL, NULL);
-    if (status != PMIX_SUCCESS && status != PMIX_OPERATION_SUCCEEDED) {
-        return PMIXSRV_ERR_PMIX;
+    struct client *client = &server->clients[rank];
+    if (!client->is_registered) {
+        pmix_status_t status = server->pmix->server_register_client(&proc, geteuid(), getegid(), NULL, NULL, NULL);
+        if (status != PMIX_SUCCESS && status != PMIX_OPERATION_SUCCEEDED) {
+            return PMIXSRV_ERR_PMIX;
+        }
     }
     pthread_mutex_lock(&server->lock);
-    struct client *client = &server->clients[rank];
     client->is_registered = true;
     client->predecessor_open = client->is_connected;
     client->is_connected = false;

@@ -55,10 +55,11 @@ enum pmixsrv_result pmixsrv_create(struct pmixsrv **ret_server, const struct pmi
 int pmixsrv_fd(const struct pmixsrv *server);                               /* readable when poll has something */
 bool pmixsrv_poll(struct pmixsrv *server, struct pmixsrv_event *ret_event); /* false: nothing left */
 
-/* Makes `rank` known (again: for each incarnation of its process, so that a replacement may take the name). */
+/* Announces a process that will take the name `rank`, the first or a replacement: *ret_serial counts them. PMIx hears of
+ * a name once and is never told that it is free: PMIx_server_deregister_client (4.2.2) closes a connection that is still
+ * up without taking its event off the loop, and the next client with that descriptor number is then never read from. */
 enum pmixsrv_result pmixsrv_register_client(struct pmixsrv *server, uint32_t rank, uint32_t *ret_serial)
     __attribute__((warn_unused_result));
-void pmixsrv_deregister_client(struct pmixsrv *server, uint32_t rank);
 /* The variables that a program needs to connect as `rank`: "NAME=value" strings, each and the list ended by NUL;
  * free(). */
 enum pmixsrv_result pmixsrv_environment(struct pmixsrv *server, uint32_t rank, char **ret_block, size_t *ret_bytes)

@@ -76,7 +76,7 @@ static void the_bell_rings_however_a_process_ends(void **state) {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         int rings[2], go = -1, status = -1;
         struct bell_ring ring = { 0 };
-        struct page *page = page_create(UINT64_MAX);
+        struct page *page = page_create(1, UINT64_MAX);
         assert_non_null(page);
         assert_int_equal(pipe(rings), 0);
         pid_t pid = start_child(page, &go, rows[i].number, rows[i].code);
@@ -108,7 +108,7 @@ static void the_bell_rings_however_a_process_ends(void **state) {
 
 static void a_process_that_is_only_stopped_is_alive(void **state) {
     int go = -1, status = 0;
-    struct page *page = page_create(UINT64_MAX);
+    struct page *page = page_create(1, UINT64_MAX);
     (void)state;
     pid_t pid = start_child(page, &go, 0, 0);
     assert_int_equal(kill(pid, SIGSTOP), 0);
@@ -126,7 +126,7 @@ static void bells_come_and_go(void **state) {
     (void)state;
     assert_int_equal(pipe2(rings, O_NONBLOCK), 0);
     for (uint32_t i = 0; i < 200; i++) {
-        struct page *page = page_create(UINT64_MAX);
+        struct page *page = page_create(1, UINT64_MAX);
         struct bell *bell = bell_create(page, rings[1], (struct bell_ring){ .slot = i });
         assert_non_null(bell);
         bell_destroy(bell);

@@ -19,6 +19,7 @@ static const char environment[] = "RANK=1\0MASTER_ADDR=n1\0OLD";
 
 static struct wire_rpc_request request_sample(int type) {
     return (struct wire_rpc_request){ .type = (enum wire_rpc_type)type,
+                                      .incarnation = 9,
                                       .epoch = wire_epoch_pack(2, 3),
                                       .pid = 77,
                                       .can_shrink = true,
@@ -81,8 +82,8 @@ static void bad_requests_are_refused(void **state) {
     const struct {
         size_t offset, width;
         uint8_t value;
-    } rows[] = { { 0, 1, 0 },  { 0, 1, 2 },    { 1, 1, 0 },    { 1, 1, 11 },   { 14, 1, 2 },          { 15, 1, 255 },
-                 { 32, 1, 3 }, { 32, 4, 255 }, { 32, 2, 255 }, { 36, 4, 255 }, { count - 10, 4, 255 } };
+    } rows[] = { { 0, 1, 0 },  { 0, 1, 2 },    { 1, 1, 0 },    { 1, 1, 11 },   { 18, 1, 2 },          { 19, 1, 255 },
+                 { 36, 1, 3 }, { 36, 4, 255 }, { 36, 2, 255 }, { 40, 4, 255 }, { count - 10, 4, 255 } };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         memcpy(bad, bytes, count);
         memset(bad + rows[i].offset, rows[i].value, rows[i].width);
