@@ -30,6 +30,8 @@ struct fabric {
     struct fid_av *av;
     struct fid_ep *ep;
     int fd; /* of cq, owned by it; -1: none */
+    struct fi_cq_tagged_entry settled; /* taken by fabric_settle, for fabric_poll */
+    ssize_t settled_count;
     uint8_t address[WIRE_FABRIC_ADDRESS_BYTES];
     size_t address_bytes;
     struct fabric_known_peer **peers; /* each address is as long as ours */
@@ -248,11 +250,12 @@ enum fabric_result fabric_receive(struct fabric *fabric, uint64_t tag, void *ret
 }
 
 bool fabric_poll(struct fabric *fabric) {
-    struct fi_cq_tagged_entry entry = { 0 };
+    struct fi_cq_tagged_entry entry = fabric->settled;
     struct fi_cq_err_entry failure = { 0 };
     struct fabric_op *op;
-    ssize_t count = fi_cq_read(fabric->cq, &entry, 1);
+    ssize_t count = fabric->settled_count == 1 ? 1 : fi_cq_read(fabric->cq, &entry, 1);
 
+    fabric->settled_count = 0;
     if (count == 1) {
         op = entry.op_context;
         if (op != NULL) {
@@ -278,4 +281,10 @@ bool fabric_may_sleep(struct fabric *fabric) {
     struct fid *queue = &fabric->cq->fid;
 
     return fabric->fd < 0 || fi_trywait(fabric->fabric, &queue, 1) == FI_SUCCESS;
+}
+
+void fabric_settle(struct fabric *fabric) {
+    if (fabric->fd >= 0 && fabric->settled_count != 1) {
+        fabric->settled_count = fi_cq_sread(fabric->cq, &fabric->settled, 1, NULL, 1);
+    }
 }

@@ -8,6 +8,8 @@
  *   before that, however long it takes.
  * - Closing a tcp;ofi_rxm endpoint with operations under way crashes after a link was cut: fabric_close leaves it open
  *   for the rest of the process's life unless it is told that nothing is under way.
+ * - The `net` provider's descriptor stays readable after its first completion, for ever: its fi_trywait does nothing,
+ *   and only fi_cq_sread takes the mark off. fabric_settle does that.
  * - A peer that was dead before the first contact answers FABRIC_AGAIN for ever: the caller has the deadline.
  */
 #ifndef CKPTLESS_PLANE_FABRIC_H
@@ -58,5 +60,8 @@ bool fabric_poll(struct fabric *fabric);
 int fabric_fd(const struct fabric *fabric);
 /* True when it is safe to sleep on fabric_fd. */
 bool fabric_may_sleep(struct fabric *fabric);
+/* For when fabric_fd was readable and fabric_poll had nothing: makes it tell the truth again. Sleeps up to 1 ms while
+ * nothing comes; calls no on_done. */
+void fabric_settle(struct fabric *fabric);
 
 #endif

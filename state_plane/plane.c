@@ -106,7 +106,8 @@ static bool work(struct plane *plane, bool *ret_soon) {
     return pull_advance(plane, now_ns, ret_soon) || more;
 }
 
-static void nap(struct plane *plane, bool soon) {
+/* Lock held; it is let go. True: the fabric's descriptor ended the sleep. */
+static bool nap(struct plane *plane, bool soon) {
     struct pollfd fds[2] = { { .fd = plane->wake_fd, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
     bool has_fabric = plane->fabric_state == FABRIC_OPEN;
     bool is_working = plane->pulls || plane->reply_count > 0 || plane->first_waiting;
@@ -115,7 +116,7 @@ static void nap(struct plane *plane, bool soon) {
         fds[1].fd = fabric_fd(plane->fabric);
         if (!fabric_may_sleep(plane->fabric)) {
             pthread_mutex_unlock(&plane->lock);
-            return;
+            return false;
         }
     }
     pthread_mutex_unlock(&plane->lock);
@@ -127,10 +128,12 @@ static void nap(struct plane *plane, bool soon) {
     if (fds[0].revents) {
         drain(plane->wake_fd);
     }
+    return fds[1].revents != 0;
 }
 
 static void *run(void *arg) {
     struct plane *plane = arg;
+    bool fabric_called = false;
     open_fabric(plane);
     for (;;) {
         bool soon = false;
@@ -139,13 +142,20 @@ static void *run(void *arg) {
             break;
         }
         if (work(plane, &soon)) {
+            fabric_called = false;
             pthread_mutex_unlock(&plane->lock);
             while (atomic_load(&plane->callers) > 0) {
                 sched_yield();
             }
             continue;
         }
-        nap(plane, soon);
+        if (fabric_called && !soon) {
+            pthread_mutex_unlock(&plane->lock);
+            fabric_settle(plane->fabric); /* for nothing: it must not call at once again */
+            fabric_called = false;
+            continue;
+        }
+        fabric_called = nap(plane, soon);
     }
     plane->has_ended = true;
     pthread_mutex_unlock(&plane->lock);
