@@ -134,6 +134,9 @@ static void trace(struct shell *shell, const struct core_trace *trace) {
         shell->node_was_lost[trace->node] = true;
     }
     rollcall_report(shell, trace);
+    if (core_is_leader(shell->core)) {
+        shrink_lost_nodes(shell);
+    }
     if (trace->type == CORE_TRACE_EPOCH || trace->type == CORE_TRACE_START) {
         say_master_replaced(shell);
     }

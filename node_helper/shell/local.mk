@@ -18,6 +18,7 @@ ckptlessd_SOURCES = \
 	node_helper/shell/rollcall.c \
 	node_helper/shell/rpc.c \
 	node_helper/shell/shell.h \
+	node_helper/shell/shrink.c \
 	node_helper/shell/slots.c \
 	node_helper/shell/step.c \
 	node_helper/shell/table.c \

@@ -125,6 +125,7 @@ static void free_event(struct event *event) {
 static void end(struct shell *shell) {
     rpc_fini(shell);
     pulls_fini(shell);
+    shrink_fini(shell);
     keepers_fini(shell);
     slots_fini(shell);
     peers_fini(shell);

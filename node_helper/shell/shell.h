@@ -13,6 +13,7 @@
  *   exchange.c  all-gathers of an epoch
  *   tables.c    region tables at the leader: mismatches, ckptless_region_bytes
  *   pulls.c     the state plane
+ *   shrink.c    lost nodes leave the job
  */
 #ifndef CKPTLESS_SHELL_SHELL_H
 #define CKPTLESS_SHELL_SHELL_H
@@ -79,6 +80,7 @@ struct node {
 
 struct exchange; /* exchange.c */
 struct tables;   /* tables.c */
+struct shrink;   /* shrink.c */
 
 struct shell {
     struct wire_launch launch;
@@ -135,6 +137,7 @@ struct shell {
 
     struct exchange *exchange;
     struct tables *tables;
+    struct shrink *shrink; /* leader; NULL: no node was lost */
 
     bool is_over; /* END has come: nothing is started any more */
     bool end_kills;
@@ -256,5 +259,10 @@ void pulls_serve(struct shell *shell, const struct core_action *action);
 void pulls_unserve(struct shell *shell);
 void pulls_start(struct shell *shell, const struct core_action *action);
 void pulls_cancel(struct shell *shell, uint32_t slot);
+
+/* shrink.c */
+/* Leader: what node_was_lost names and Slurm was not yet told of. */
+void shrink_lost_nodes(struct shell *shell);
+void shrink_fini(struct shell *shell); /* a run under way is cut short */
 
 #endif

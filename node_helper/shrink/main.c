@@ -1,0 +1,71 @@
+/*
+ * ckptless-shrink JOB HOST...: takes lost nodes out of a job's allocation, so that Slurm neither waits for them at the
+ * job's end nor is surprised by their return. Run by the leader's helper, with the user's rights; a program of its own,
+ * because the helper must not depend on libslurm. Nothing to do is no error. On failure: one line on stderr, exit 1.
+ */
+#include <slurm/slurm.h>
+#include <slurm/slurm_errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool is_lost(const char *host, char **lost, int count) {
+    for (int i = 0; i < count; i++) {
+        if (strcmp(host, lost[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The job's nodes without the lost ones; free(). NULL: none of them is in it (any more), or no other would be left. */
+static char *survivors(const char *nodes, char **lost, int count) {
+    hostlist_t all = slurm_hostlist_create(nodes), rest = slurm_hostlist_create(NULL);
+    int before = all ? slurm_hostlist_count(all) : 0;
+    char *host = NULL, *text = NULL;
+    while (all && rest && (host = slurm_hostlist_shift(all)) != NULL) {
+        if (!is_lost(host, lost, count)) {
+            (void)slurm_hostlist_push_host(rest, host);
+        }
+        free(host);
+    }
+    if (rest && slurm_hostlist_count(rest) > 0 && slurm_hostlist_count(rest) < before) {
+        text = slurm_hostlist_ranged_string_malloc(rest);
+    }
+    slurm_hostlist_destroy(all);
+    slurm_hostlist_destroy(rest);
+    return text;
+}
+
+static int fail(const char *what) {
+    (void)fprintf(stderr, "%s: %s\n", what, slurm_strerror(slurm_get_errno()));
+    return EXIT_FAILURE;
+}
+
+int main(int argc, char **argv) {
+    job_info_msg_t *jobs = NULL;
+    job_desc_msg_t request;
+    int result = EXIT_SUCCESS;
+    if (argc < 3) {
+        (void)fprintf(stderr, "usage: ckptless-shrink JOB HOST...\n");
+        return 2;
+    }
+    slurm_init(NULL);
+    uint32_t job = (uint32_t)strtoul(argv[1], NULL, 10);
+    if (slurm_load_job(&jobs, job, 0) != SLURM_SUCCESS || jobs->record_count == 0) {
+        return fail("the job cannot be looked up");
+    }
+    char *nodes = survivors(jobs->job_array[0].nodes, argv + 2, argc - 2);
+    if (nodes != NULL) {
+        slurm_init_job_desc_msg(&request);
+        request.job_id = job;
+        request.req_nodes = nodes;
+        if (slurm_update_job(&request) != SLURM_SUCCESS) {
+            result = fail("slurmctld refuses to shrink the job");
+        }
+    }
+    free(nodes);
+    slurm_free_job_info_msg(jobs);
+    return result;
+}
