@@ -16,35 +16,50 @@ static int symbol_of(char c) {
     return c == '\'' ? 27 : -1;
 }
 
+/* The whole file as text, ended by NUL; NULL: it cannot be read. */
+static char *read_text(const char *path) {
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        return NULL;
+    }
+    if (getdelim(&text, &bytes, '\0', file) < 0) {
+        free(text);
+        text = NULL;
+    }
+    fclose(file);
+    return text;
+}
+
+/* Appends the word and its end; one with other characters than letters is left out. */
 static void add_word(struct data *data, const char *word, size_t length) {
+    size_t count = data->count;
     for (size_t i = 0; i < length; i++) {
-        if (symbol_of(word[i]) < 0) {
+        int symbol = symbol_of(word[i]);
+        if (symbol < 0) {
             return;
         }
+        data->symbols[count++] = (uint8_t)symbol;
     }
-    for (size_t i = 0; i < length; i++) {
-        data->symbols[data->count++] = (uint8_t)symbol_of(word[i]);
-    }
-    data->symbols[data->count++] = 0;
+    data->symbols[count++] = 0;
+    data->count = count;
 }
 
 bool data_load(struct data *ret_data, const char *path) {
-    char line[256];
-    FILE *file = fopen(path, "r");
-    if (file == NULL) {
+    char *text = read_text(path);
+    if (text == NULL) {
         fprintf(stderr, "charlm: %s: %s (a word list, one word a line; Debian: wamerican)\n", path, strerror(errno));
         return false;
     }
-    fseek(file, 0, SEEK_END);
-    *ret_data = (struct data){ .symbols = malloc((size_t)ftell(file) + 2) };
-    rewind(file);
-    while (ret_data->symbols && fgets(line, sizeof(line), file)) {
-        size_t length = strcspn(line, "\r\n");
-        if (length > 0) {
-            add_word(ret_data, line, length);
+    *ret_data = (struct data){ .symbols = malloc(strlen(text) + 1) };
+    for (const char *word = text, *end; *word && ret_data->symbols; word = *end ? end + 1 : end) {
+        end = strchrnul(word, '\n');
+        if (end > word) {
+            add_word(ret_data, word, (size_t)(end - word));
         }
     }
-    fclose(file);
+    free(text);
     if (ret_data->count <= CONTEXT) {
         fprintf(stderr, "charlm: %s has no words\n", path);
         return false;

@@ -8,17 +8,17 @@
 #include "node_helper/shell/bell.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "node_helper/shell/process.h"
 
 #define WAIT_MS 500    /* bound of one wait: a wake can be missed only by a hair */
 #define NOT_HUNG_MS 20 /* the library hangs the bell in ckptless_init */
@@ -120,64 +120,13 @@ void bell_destroy(struct bell *bell) {
     release(bell);
 }
 
-/* A file of /proc/PID as text; false: there is none. */
-static bool read_file(pid_t pid, const char *name, char *ret_text, size_t capacity) {
-    char path[64];
-    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) {
-        return false;
-    }
-    ssize_t count = read(fd, ret_text, capacity - 1);
-    close(fd);
-    ret_text[count > 0 ? count : 0] = '\0';
-    return count > 0;
-}
-
-struct process_state {
-    char state;
-    unsigned long flags;
-    int status; /* as of waitpid(2), once the process has begun to end; else 0 */
-};
-
-/* Fields 3, 9 and 52 of /proc/PID/stat; the second one is a name in brackets that may hold anything. */
-static bool read_state(pid_t pid, struct process_state *ret_state) {
-    char text[1024];
-    if (!read_file(pid, "stat", text, sizeof(text))) {
-        return false;
-    }
-    char *rest = strrchr(text, ')');
-    if (rest == NULL || rest[1] != ' ') {
-        return false;
-    }
-    char *save = NULL;
-    uint32_t field = 3;
-    for (char *word = strtok_r(rest + 1, " \n", &save); word; word = strtok_r(NULL, " \n", &save), field++) {
-        if (field == 3) {
-            ret_state->state = word[0];
-        } else if (field == 9) {
-            ret_state->flags = strtoul(word, NULL, 10);
-        } else if (field == 52) {
-            ret_state->status = (int)strtol(word, NULL, 10);
-        }
-    }
-    return true;
-}
-
-/* Pending for the whole process: not taken off before its end. */
-static bool kill_is_pending(pid_t pid) {
-    char text[4096];
-    const char *line = read_file(pid, "status", text, sizeof(text)) ? strstr(text, "\nShdPnd:") : NULL;
-    return line && (strtoull(line + strlen("\nShdPnd:"), NULL, 16) & (1ull << (SIGKILL - 1)));
-}
-
 enum bell_verdict bell_probe(pid_t pid, int *ret_status) {
-    struct process_state state = { 0 };
-    if (kill_is_pending(pid)) {
+    struct process_state state;
+    if (process_kill_is_pending(pid)) {
         *ret_status = SIGKILL;
         return BELL_ENDED;
     }
-    if (!read_state(pid, &state)) {
+    if (!process_read(pid, &state)) {
         return kill(pid, 0) != 0 && errno == ESRCH ? BELL_UNKNOWN : BELL_ALIVE;
     }
     if (state.state != 'Z' && state.state != 'X' && !(state.flags & FLAG_EXITING)) {

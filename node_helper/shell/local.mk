@@ -12,6 +12,8 @@ ckptlessd_SOURCES = \
 	node_helper/shell/page.c \
 	node_helper/shell/page.h \
 	node_helper/shell/peers.c \
+	node_helper/shell/process.c \
+	node_helper/shell/process.h \
 	node_helper/shell/pulls.c \
 	node_helper/shell/report.c \
 	node_helper/shell/report.h \
@@ -43,7 +45,8 @@ shell_tests = \
 check_PROGRAMS += $(shell_tests)
 TESTS += $(shell_tests)
 
-tests_unit_test_bell_SOURCES = tests/unit/test_bell.c node_helper/shell/bell.c node_helper/shell/page.c
+tests_unit_test_bell_SOURCES = tests/unit/test_bell.c node_helper/shell/bell.c node_helper/shell/page.c \
+	node_helper/shell/process.c
 tests_unit_test_bell_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_bell_LDADD = $(CMOCKA_LIBS)
 tests_unit_test_report_SOURCES = tests/unit/test_report.c node_helper/shell/report.c

@@ -114,8 +114,8 @@ void pulls_on_address(struct shell *shell, const struct wire_message *message) {
 
 void pulls_serve(struct shell *shell, const struct core_action *action) {
     struct slot *slot = &shell->slots[action->slot];
-    if (slot->pid > 0 && plane_serve(shell->plane, action->token, action->rank, (uint32_t)slot->pid,
-                                     slot->table.regions, slot->table.count) != PLANE_OK) {
+    if (slots_holder(slot) > 0 && plane_serve(shell->plane, action->token, action->rank, (uint32_t)slots_holder(slot),
+                                              slot->table.regions, slot->table.count) != PLANE_OK) {
         log_line("rank %" PRIu32 " cannot be served", action->rank);
     }
 }
@@ -131,10 +131,10 @@ static bool describe_source(const struct shell *shell, uint32_t rank, struct pla
     *ret_source = (struct plane_source){ .rank = rank };
     if (seat.helper == shell->nodes[shell->launch.node].member.id) {
         const struct slot *slot = &shell->slots[seat.slot];
-        ret_source->pid = (uint32_t)slot->pid;
+        ret_source->pid = (uint32_t)slots_holder(slot);
         ret_source->regions = slot->table.regions;
         ret_source->region_count = slot->table.count;
-        return slot->pid > 0 && !slot->ended;
+        return ret_source->pid > 0 && !slot->ended;
     }
     ret_source->address = node->fabric;
     ret_source->address_bytes = node->fabric_bytes;
@@ -145,7 +145,7 @@ void pulls_start(struct shell *shell, const struct core_action *action) {
     struct slot *slot = &shell->slots[action->slot];
     struct plane_source *sources = calloc(action->rank_count + 1u, sizeof(*sources));
     struct plane_pull pull = { .pull_id = ++shell->next_pull_id,
-                               .pid = (uint32_t)slot->pid,
+                               .pid = (uint32_t)slots_holder(slot),
                                .regions = slot->table.regions,
                                .region_count = slot->table.count,
                                .sources = sources,

@@ -121,7 +121,7 @@ static void on_recover(struct shell *shell, struct slot *slot, const struct wire
 static void on_blocking(struct shell *shell, struct slot *slot, const struct wire_rpc_request *request) {
     switch (request->type) {
     case WIRE_RPC_INIT:
-        slot->attached = true;
+        slots_attach(slot, (pid_t)request->pid);
         tell_core(shell, slot, CORE_EVENT_ATTACHED, request);
         rpc_answer_world(shell, slot, WIRE_RPC_INIT, CKPTLESS_OK, 0); /* parked: when it is promoted */
         break;

@@ -52,7 +52,8 @@ struct slot {
     bool ended;            /* the core knows that `serial` has ended, or wants to hear nothing of it */
     bool attached;         /* called ckptless_init */
     bool finalized;        /* the program has taken leave of PMIx: losing its connection means nothing */
-    pid_t pid;             /* 0: not known */
+    pid_t pid;             /* root of the rank's tree; 0: not known */
+    pid_t holder;          /* the process in it that called ckptless_init and holds the regions; 0: not known */
     int status;            /* of the last program that ended, as of waitpid(2) */
     bool end_sent;
     uint32_t pmix_rank, pmix_serial;
@@ -211,6 +212,10 @@ void slots_on_exited(struct shell *shell, struct slot *slot, const struct wire_k
 void slots_on_keeper_gone(struct shell *shell, struct slot *slot);
 void slots_on_disconnected(struct shell *shell, struct slot *slot);
 void slots_ask_end(struct shell *shell, struct slot *slot, const char *text); /* ckptless_fail() */
+/* The process `pid` has called ckptless_init. */
+void slots_attach(struct slot *slot, pid_t pid);
+/* Whose memory and whose end count: the holder, else the root of the tree; 0: none. */
+pid_t slots_holder(const struct slot *slot);
 void slots_set_lease(struct shell *shell, uint64_t until_ns);
 uint32_t slots_index(const struct shell *shell, const struct slot *slot);
 struct slot *slots_by_pmix(struct shell *shell, uint32_t pmix_rank, uint32_t pmix_serial);

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "node_helper/shell/process.h"
 #include "node_helper/shell/shell.h"
 
 #define PROBE_MS_MAX 16      /* after a ring: 1, 2, 4, 8, 16 ms */
@@ -120,7 +121,7 @@ static void let_go(struct shell *shell, struct slot *slot) {
     (void)event_del(slot->probe);
     table_fini(&slot->table);
     slot->table_sent = false;
-    slot->pid = 0;
+    slot->pid = slot->holder = 0;
     slot->disconnected = slot->finalized = slot->attached = slot->running = false;
 }
 
@@ -195,14 +196,31 @@ void slots_ask_end(struct shell *shell, struct slot *slot, const char *text) {
     report_ended(shell, slot, WIRE_CAUSE_ASKED, 0, text);
 }
 
-/* True: nothing more is to be looked for. */
-static bool look(struct shell *shell, struct slot *slot) {
+void slots_attach(struct slot *slot, pid_t pid) {
+    slot->attached = true;
+    /* Not what a program says, but what is in its tree; a process of another pid namespace is not found. */
+    slot->holder = pid > 0 && slot->pid > 0 && process_is_below(pid, slot->pid) ? pid : 0;
+}
+
+pid_t slots_holder(const struct slot *slot) {
+    return slot->holder > 0 ? slot->holder : slot->pid;
+}
+
+/* ENDED: it has been reported. */
+static enum bell_verdict look(struct shell *shell, struct slot *slot) {
     int status = 0;
-    enum bell_verdict verdict = slot->pid > 0 ? bell_probe(slot->pid, &status) : BELL_UNKNOWN;
+    enum bell_verdict verdict = slot->pid > 0 ? bell_probe(slots_holder(slot), &status) : BELL_UNKNOWN;
     if (verdict == BELL_ENDED) {
         report_status(shell, slot, status);
     }
-    return verdict != BELL_ALIVE;
+    return verdict;
+}
+
+/* Its keeper cannot tell: the tree lives. */
+static void end_slot(struct shell *shell, struct slot *slot, enum wire_cause cause) {
+    struct wire_keeper_message message = { .type = WIRE_KEEPER_KILL, .incarnation = slot->serial };
+    (void)keepers_send(shell, slot, &message, -1);
+    report_ended(shell, slot, (uint8_t)cause, 0, NULL);
 }
 
 static void on_probe(evutil_socket_t fd, short what, void *arg) {
@@ -210,18 +228,19 @@ static void on_probe(evutil_socket_t fd, short what, void *arg) {
     struct shell *shell = slot->shell;
     (void)fd;
     (void)what;
-    if (slot->ended || look(shell, slot)) {
+    enum bell_verdict verdict = slot->ended ? BELL_ENDED : look(shell, slot);
+    if (verdict == BELL_ENDED || (verdict == BELL_UNKNOWN && slots_holder(slot) == slot->pid)) {
         return; /* UNKNOWN: the keeper's EXITED says how */
     }
-    if (slot->disconnected) {
-        struct wire_keeper_message message = { .type = WIRE_KEEPER_KILL, .incarnation = slot->serial };
-        (void)keepers_send(shell, slot, &message, -1);
-        report_ended(shell, slot, WIRE_CAUSE_DISCONNECTED, 0, NULL);
+    if (verdict == BELL_ALIVE && slot->disconnected) {
+        end_slot(shell, slot, WIRE_CAUSE_DISCONNECTED);
         return;
     }
     slot->probe_ms *= 2;
     if (slot->probe_ms <= PROBE_MS_MAX) {
         shell_timer_ms(slot->probe, slot->probe_ms);
+    } else if (verdict == BELL_UNKNOWN) {
+        end_slot(shell, slot, WIRE_CAUSE_VANISHED); /* a wrapper goes on without it */
     }
 }
 
@@ -243,7 +262,7 @@ static void on_ring(evutil_socket_t fd, short what, void *arg) {
             continue;
         }
         log_line("slot %u: the bell rings", ring.slot);
-        if (!look(shell, slot) && !slot->disconnected) {
+        if (look(shell, slot) != BELL_ENDED && !slot->disconnected) {
             slot->probe_ms = 1;
             shell_timer_ms(slot->probe, slot->probe_ms);
         }

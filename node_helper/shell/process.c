@@ -1,0 +1,73 @@
+/* See process.h. */
+#include "node_helper/shell/process.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEPTH_MAX 64
+
+/* A file of /proc/PID as text; false: there is none. */
+static bool read_file(pid_t pid, const char *name, char *ret_text, size_t capacity) {
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return false;
+    }
+    ssize_t count = read(fd, ret_text, capacity - 1);
+    close(fd);
+    ret_text[count > 0 ? count : 0] = '\0';
+    return count > 0;
+}
+
+/* Fields 3, 4, 9 and 52 of /proc/PID/stat; the second one is a name in brackets that may hold anything. */
+bool process_read(pid_t pid, struct process_state *ret_state) {
+    char text[1024];
+    *ret_state = (struct process_state){ 0 };
+    if (!read_file(pid, "stat", text, sizeof(text))) {
+        return false;
+    }
+    char *rest = strrchr(text, ')');
+    if (rest == NULL || rest[1] != ' ') {
+        return false;
+    }
+    char *save = NULL;
+    uint32_t field = 3;
+    for (char *word = strtok_r(rest + 1, " \n", &save); word; word = strtok_r(NULL, " \n", &save), field++) {
+        if (field == 3) {
+            ret_state->state = word[0];
+        } else if (field == 4) {
+            ret_state->parent = (pid_t)strtol(word, NULL, 10);
+        } else if (field == 9) {
+            ret_state->flags = strtoul(word, NULL, 10);
+        } else if (field == 52) {
+            ret_state->status = (int)strtol(word, NULL, 10);
+        }
+    }
+    return true;
+}
+
+bool process_kill_is_pending(pid_t pid) {
+    char text[4096];
+    const char *line = read_file(pid, "status", text, sizeof(text)) ? strstr(text, "\nShdPnd:") : NULL;
+    return line && (strtoull(line + strlen("\nShdPnd:"), NULL, 16) & (1ull << (SIGKILL - 1)));
+}
+
+bool process_is_below(pid_t pid, pid_t root) {
+    struct process_state state;
+    for (int depth = 0; pid > 1 && depth < DEPTH_MAX; depth++) {
+        if (pid == root) {
+            return true;
+        }
+        if (!process_read(pid, &state)) {
+            return false;
+        }
+        pid = state.parent;
+    }
+    return false;
+}

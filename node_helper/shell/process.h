@@ -1,0 +1,24 @@
+/*
+ * What /proc says about a process of this node.
+ */
+#ifndef CKPTLESS_SHELL_PROCESS_H
+#define CKPTLESS_SHELL_PROCESS_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct process_state {
+    char state; /* as in ps(1) */
+    pid_t parent;
+    unsigned long flags; /* of its main thread: PF_* of the kernel */
+    int status;          /* as of waitpid(2), once the process has begun to end, to its owner; else 0 */
+};
+
+/* False: there is none, not even a zombie. */
+bool process_read(pid_t pid, struct process_state *ret_state);
+/* A SIGKILL is pending for the whole process: it is not taken off before its end. */
+bool process_kill_is_pending(pid_t pid);
+/* `pid` is `root` or one of its living descendants. */
+bool process_is_below(pid_t pid, pid_t root);
+
+#endif
