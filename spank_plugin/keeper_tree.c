@@ -42,8 +42,13 @@ static void list_add(struct pid_list *list, pid_t pid) {
     list->pids[list->count++] = pid;
 }
 
-/* State letter and parent of a process; false: it is gone. The name in between may hold anything, also parentheses. */
-static bool read_stat(pid_t pid, char *ret_state, pid_t *ret_parent) {
+struct process {
+    char state; /* of its first thread: Z when only that one has ended, too */
+    int parent, thread_count;
+};
+
+/* False: it is gone. The name in the line may hold anything, also parentheses. */
+static bool read_stat(pid_t pid, struct process *ret_process) {
     char path[64], text[512];
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -56,12 +61,8 @@ static bool read_stat(pid_t pid, char *ret_state, pid_t *ret_parent) {
     }
     text[length] = '\0';
     const char *after = strrchr(text, ')');
-    int parent;
-    if (after == NULL || sscanf(after + 1, " %c %d", ret_state, &parent) != 2) {
-        return false;
-    }
-    *ret_parent = (pid_t)parent;
-    return true;
+    return after != NULL && sscanf(after + 1, " %c %d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %d",
+                                   &ret_process->state, &ret_process->parent, &ret_process->thread_count) == 3;
 }
 
 /* False: the kernel does not have this file. */
@@ -107,10 +108,10 @@ static void scan_parents(pid_t root, struct pid_list *list) {
         before = list->count;
         DIR *directory = opendir("/proc");
         for (const struct dirent *entry = directory ? readdir(directory) : NULL; entry; entry = readdir(directory)) {
-            pid_t pid = (pid_t)atoi(entry->d_name), parent;
-            char state;
-            if (pid > 0 && !list_has(list, pid) && read_stat(pid, &state, &parent) &&
-                (parent == root || list_has(list, parent))) {
+            pid_t pid = (pid_t)atoi(entry->d_name);
+            struct process process;
+            if (pid > 0 && !list_has(list, pid) && read_stat(pid, &process) &&
+                (process.parent == root || list_has(list, (pid_t)process.parent))) {
                 list_add(list, pid);
             }
         }
@@ -132,10 +133,10 @@ static void collect(pid_t root, struct pid_list *list) {
     }
 }
 
+/* Any thread of it. */
 static bool is_alive(pid_t pid) {
-    char state;
-    pid_t parent;
-    return read_stat(pid, &state, &parent) && state != 'Z' && state != 'X';
+    struct process process;
+    return read_stat(pid, &process) && ((process.state != 'Z' && process.state != 'X') || process.thread_count > 1);
 }
 
 size_t keeper_tree_signal(pid_t root, int number) {
