@@ -73,6 +73,14 @@ tests_unit_test_lib_update_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
 tests_unit_test_lib_update_LDADD = libckptless/libinner.la pmix_glue/client/libpmixcli.la node_helper/wire/libwire.la \
 	$(CMOCKA_LIBS)
 
+# Against a PMIx server in the test's own process.
+check_PROGRAMS += tests/unit/test_lib_pmix
+TESTS += tests/unit/test_lib_pmix
+tests_unit_test_lib_pmix_SOURCES = tests/unit/test_lib_pmix.c tests/unit/test_lib.h
+tests_unit_test_lib_pmix_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
+tests_unit_test_lib_pmix_LDADD = libckptless/libinner.la pmix_glue/client/libpmixcli.la \
+	pmix_glue/server/libpmixsrv.la node_helper/wire/libwire.la $(CMOCKA_LIBS)
+
 # What a step costs inside the library: run by hand.
 noinst_PROGRAMS += bench/update_cost
 bench_update_cost_SOURCES = bench/update_cost.c

@@ -1,6 +1,7 @@
 /*
- * The library in a process of its own against a real PMIx server: the way of a request, of an answer that comes late,
- * and of an interruption that finds the program blocked in a receive. The helper's decisions are played by this test.
+ * The library in processes of its own against a real PMIx server: the way of a request, of an answer that comes late,
+ * of an interruption that finds the program blocked in a receive, and of replacements that take a dead process's name.
+ * The helper's decisions are played by this test. Every process is forked before PMIx has threads here.
  */
 #include "tests/unit/test_lib.h"
 
@@ -17,12 +18,26 @@
 #include "pmix_glue/server/pmixsrv.h"
 
 #define EPOCH 0x100000001ull
-#define RANK 0u
+#define WORLD 2u
+#define UNIVERSE 3u
+#define REPLACEMENTS 12u
+#define LATE_LOSS_MS 2500 /* PMIx tells a lost connection a second late */
 
-static struct wire_page *page;
-static int page_fd;
+/* A rank's process: its page, and the way by which it gets PMIx's environment. */
+struct process {
+    pid_t pid;
+    uint32_t rank, incarnation, serial;
+    struct wire_page *page;
+    int environment;
+};
 
-/* What the program does; its exit code says where it went wrong. */
+static struct pmixsrv *server;
+static struct process interrupted;                /* rank 0 */
+static struct process replacements[REPLACEMENTS]; /* rank 1, one after the other */
+static struct process stale, successor;           /* rank 2 */
+
+/* ---- what the programs do; the exit code says where one went wrong */
+
 static int told_count;
 
 static void count_loss(void *arg, uint64_t epoch) {
@@ -50,7 +65,7 @@ static int run_world(struct ckptless *ctx, int pair[2]) {
     return told_count <= 1 ? 0 : 16;
 }
 
-static int program(void) {
+static int program_of_two_worlds(void) {
     struct ckptless *ctx = NULL;
     uint64_t step = 0;
     int pair[2];
@@ -77,70 +92,135 @@ static int program(void) {
     return 0;
 }
 
-/* Waits for PMIx's environment on the pipe, takes it, becomes the program. */
-static pid_t start_program(int *ret_environment) {
-    int fds[2];
-    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-    pid_t pid = fork();
-    if (pid == 0) {
-        static char block[65536];
-        size_t length = 0;
-        ssize_t count;
-        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        close(fds[1]);
-        while ((count = read(fds[0], block + length, sizeof(block) - 1 - length)) > 0) {
-            length += (size_t)count;
-        }
-        for (size_t at = 0; at < length; at += strlen(block + at) + 1) {
-            if (block[at] && putenv(block + at) != 0) {
-                _exit(9);
-            }
-        }
-        _exit(program());
+static int program_that_asks(void) {
+    struct ckptless *ctx = NULL;
+    uint64_t step = 0;
+    if (ckptless_init(&ctx, NULL) != CKPTLESS_OK) {
+        return 10;
     }
-    assert_true(pid > 0);
-    close(fds[0]);
-    *ret_environment = fds[1];
-    return pid;
+    (void)!ckptless_recover(ctx, &step);
+    for (;;) {
+        (void)pause();
+    }
 }
 
-static struct pmixsrv_event next_event(struct pmixsrv *server) {
-    struct pmixsrv_event event;
-    while (!pmixsrv_poll(server, &event)) {
+/* Waits for PMIx's environment on the pipe, up to the empty string at its end, and takes it. */
+static void take_environment(int fd) {
+    static char block[65536];
+    size_t length = 0;
+    ssize_t count;
+    while (length < 2 || block[length - 1] != '\0' || block[length - 2] != '\0') {
+        count = read(fd, block + length, sizeof(block) - 1 - length);
+        if (count <= 0) {
+            _exit(8);
+        }
+        length += (size_t)count;
+    }
+    for (size_t at = 0; at < length; at += strlen(block + at) + 1) {
+        if (block[at] && putenv(block + at) != 0) {
+            _exit(9);
+        }
+    }
+}
+
+static void start_process(struct process *process, uint32_t rank, uint32_t incarnation, int (*program)(void)) {
+    int fds[2], page_fd;
+    char text[16];
+    *process = (struct process){ .rank = rank, .incarnation = incarnation, .page = test_page(&page_fd) };
+    process->page->incarnation = incarnation;
+    atomic_store(&process->page->stop_epoch, EPOCH);
+    assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+    process->environment = fds[1];
+    process->pid = fork();
+    assert_true(process->pid >= 0);
+    if (process->pid == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        close(fds[1]);
+        snprintf(text, sizeof(text), "%d", page_fd);
+        (void)setenv("CKPTLESS_PAGE_FD", text, 1);
+        take_environment(fds[0]);
+        _exit(program());
+    }
+    close(fds[0]);
+    close(page_fd);
+}
+
+/* ---- the helper's part */
+
+static void announce(struct process *process) {
+    assert_int_equal(pmixsrv_register_client(server, process->rank, &process->serial), PMIXSRV_OK);
+}
+
+static void give_environment(struct process *process) {
+    char *block = NULL;
+    size_t bytes = 0;
+    assert_int_equal(pmixsrv_environment(server, process->rank, &block, &bytes), PMIXSRV_OK);
+    assert_int_equal(write(process->environment, block, bytes), bytes);
+    free(block);
+}
+
+static void kill_and_reap(struct process *process) {
+    int status = 0;
+    assert_int_equal(kill(process->pid, SIGKILL), 0);
+    assert_int_equal(waitpid(process->pid, &status, 0), process->pid);
+    assert_true(WIFSIGNALED(status)); /* it was there until now */
+}
+
+/* False: nothing came in time. */
+static bool poll_event(struct pmixsrv_event *ret_event, int timeout_ms) {
+    uint64_t end_ns = test_now_ns() + (uint64_t)timeout_ms * 1000000u;
+    while (!pmixsrv_poll(server, ret_event)) {
         struct pollfd ready = { .fd = pmixsrv_fd(server), .events = POLLIN };
-        assert_int_equal(poll(&ready, 1, TEST_DEADLINE_MS), 1);
+        uint64_t now_ns = test_now_ns();
+        if (now_ns >= end_ns || poll(&ready, 1, (int)((end_ns - now_ns) / 1000000u) + 1) < 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Nobody's loss is told before the test asks for it. */
+static struct pmixsrv_event next_event(void) {
+    struct pmixsrv_event event;
+    if (!poll_event(&event, TEST_DEADLINE_MS)) {
+        fail_msg("the server says nothing for %d ms", TEST_DEADLINE_MS);
+    }
+    if (event.type == PMIXSRV_EVENT_LOST) {
+        fail_msg("rank %u, serial %u is said to be lost", event.rank, event.serial);
     }
     return event;
 }
 
-/* The next request, which must be of this type. */
-static struct wire_rpc_request next_request(struct pmixsrv *server, enum wire_rpc_type type, void **ret_reply) {
+/* The next request, which must be of this type and from this process. Returns the serial that it came under. */
+static uint32_t next_request(const struct process *from, enum wire_rpc_type type, struct wire_rpc_request *ret_request,
+                             void **ret_reply) {
     for (;;) {
-        struct pmixsrv_event event = next_event(server);
-        struct wire_rpc_request request;
+        struct pmixsrv_event event = next_event();
         struct wire_arena arena = { 0 };
         if (event.type != PMIXSRV_EVENT_REQUEST) {
             free(event.data);
             continue;
         }
-        assert_true(wire_rpc_request_decode(event.data, event.bytes, &arena, &request));
-        assert_int_equal(request.type, type);
+        assert_true(wire_rpc_request_decode(event.data, event.bytes, &arena, ret_request));
+        assert_int_equal(event.rank, from->rank);
+        assert_int_equal(ret_request->type, type);
+        assert_int_equal(ret_request->incarnation, from->incarnation);
         *ret_reply = event.reply;
-        request.regions = NULL; /* they go with the arena */
-        request.data = NULL;
+        ret_request->regions = NULL; /* they go with the arena */
+        ret_request->data = NULL;
         wire_arena_fini(&arena);
         free(event.data);
-        return request;
+        return event.serial;
     }
 }
 
-static void reply(struct pmixsrv *server, void *to, uint32_t result, uint64_t epoch, uint64_t step) {
+static void reply(void *to, uint32_t result, uint64_t epoch, uint64_t step) {
     struct wire_rpc_answer answer = { .result = result,
                                       .epoch = epoch,
                                       .ordinal = epoch - EPOCH + 1,
                                       .step = step,
-                                      .size = 2,
-                                      .local_size = 2,
+                                      .size = WORLD,
+                                      .local_size = WORLD,
                                       .nodes = 1,
                                       .environment = "RANK=0",
                                       .environment_bytes = 7 };
@@ -150,93 +230,155 @@ static void reply(struct pmixsrv *server, void *to, uint32_t result, uint64_t ep
     pmixsrv_reply(server, to, bytes, count);
 }
 
-static struct pmixsrv *open_server(char *directory) {
+static int start_all(void **state) {
     static const char *const hosts[] = { "localhost" };
-    static const uint32_t ranks_per_node[] = { 2 };
+    static const uint32_t ranks_per_node[] = { WORLD };
+    char directory[] = "/tmp/ckptless-test-XXXXXX";
+    (void)state;
+    start_process(&interrupted, 0, 1, program_of_two_worlds);
+    for (uint32_t i = 0; i < REPLACEMENTS; i++) {
+        start_process(&replacements[i], 1, i + 1, program_that_asks);
+    }
+    start_process(&stale, WORLD, 1, program_that_asks);
+    start_process(&successor, WORLD, 2, program_that_asks);
     const struct pmixsrv_config config = { .nspace = "ckptless.1.0",
                                            .host = "localhost",
                                            .directory = directory,
-                                           .rank_count = 2,
-                                           .universe = 2,
+                                           .rank_count = WORLD,
+                                           .universe = UNIVERSE,
                                            .node_count = 1,
                                            .hosts = hosts,
                                            .ranks_per_node = ranks_per_node };
-    struct pmixsrv *server = NULL;
     assert_non_null(mkdtemp(directory));
     assert_int_equal(pmixsrv_create(&server, &config), PMIXSRV_OK);
-    struct pmixsrv_event opened = next_event(server);
+    struct pmixsrv_event opened = next_event();
     assert_int_equal(opened.type, PMIXSRV_EVENT_OPENED);
     assert_int_equal(opened.status, 0);
-    return server;
+    assert_int_equal(access(directory, F_OK), -1); /* a helper that is killed leaves nothing behind */
+    return 0;
 }
 
-static void give_environment(struct pmixsrv *server, int fd) {
-    char *block = NULL;
-    size_t bytes = 0;
-    uint32_t serial = 0;
-    assert_int_equal(pmixsrv_register_client(server, RANK, &serial), PMIXSRV_OK);
-    assert_int_equal(pmixsrv_environment(server, RANK, &block, &bytes), PMIXSRV_OK);
-    assert_int_equal(write(fd, block, bytes), bytes);
-    close(fd);
-    free(block);
+static int end_all(void **state) {
+    (void)state;
+    pmixsrv_destroy(server);
+    return 0;
 }
+
+/* ---- the tests */
 
 /* INIT to the commit of step 6. */
-static void play_first_world(struct pmixsrv *server, pid_t pid) {
+static void play_first_world(void) {
     void *to = NULL;
-    struct wire_rpc_request request = next_request(server, WIRE_RPC_INIT, &to);
-    assert_int_equal(request.pid, pid);
-    reply(server, to, CKPTLESS_OK, EPOCH, 0);
-    request = next_request(server, WIRE_RPC_RECOVER, &to);
+    struct wire_rpc_request request;
+    (void)next_request(&interrupted, WIRE_RPC_INIT, &request, &to);
+    assert_int_equal(request.pid, interrupted.pid);
+    reply(to, CKPTLESS_OK, EPOCH, 0);
+    (void)next_request(&interrupted, WIRE_RPC_RECOVER, &request, &to);
     assert_false(request.has_state);
-    reply(server, to, CKPTLESS_RELOAD, EPOCH, 0);
-    request = next_request(server, WIRE_RPC_RELOADED, &to);
+    reply(to, CKPTLESS_RELOAD, EPOCH, 0);
+    (void)next_request(&interrupted, WIRE_RPC_RELOADED, &request, &to);
     assert_int_equal(request.step, 5);
-    reply(server, to, CKPTLESS_OK, EPOCH, 0);
-    request = next_request(server, WIRE_RPC_COMMITTED, &to);
+    reply(to, CKPTLESS_OK, EPOCH, 0);
+    (void)next_request(&interrupted, WIRE_RPC_COMMITTED, &request, &to);
     assert_int_equal(request.step, 6);
     assert_int_equal(request.epoch, EPOCH);
-    reply(server, to, CKPTLESS_OK, EPOCH, 0);
+    reply(to, CKPTLESS_OK, EPOCH, 0);
 }
 
 static void a_program_is_interrupted_and_goes_on(void **state) {
-    char directory[] = "/tmp/ckptless-test-XXXXXX", text[16];
-    int environment = -1, status = -1;
+    int status = -1;
     void *to = NULL;
+    struct wire_rpc_request request;
     (void)state;
-    page = test_page(&page_fd);
-    atomic_store(&page->stop_epoch, EPOCH);
-    snprintf(text, sizeof(text), "%d", page_fd);
-    assert_int_equal(setenv("CKPTLESS_PAGE_FD", text, 1), 0);
-    pid_t pid = start_program(&environment); /* before PMIx's threads */
-    struct pmixsrv *server = open_server(directory);
-    give_environment(server, environment);
-    play_first_world(server, pid);
+    announce(&interrupted);
+    give_environment(&interrupted);
+    play_first_world();
 
-    atomic_store(&page->stop_epoch, EPOCH + 1);
+    atomic_store(&interrupted.page->stop_epoch, EPOCH + 1);
     uint64_t stopped_ns = test_now_ns();
-    pmixsrv_interrupt(server, RANK, EPOCH + 1);
-    struct wire_rpc_request request = next_request(server, WIRE_RPC_RECOVER, &to);
+    pmixsrv_interrupt(server, interrupted.rank, EPOCH + 1);
+    (void)next_request(&interrupted, WIRE_RPC_RECOVER, &request, &to);
     print_message("# from the interruption to recover: %.2f ms\n", (double)(test_now_ns() - stopped_ns) / 1e6);
     assert_true(request.has_state);
     assert_int_equal(request.step, 6);
-    reply(server, to, CKPTLESS_OK, EPOCH + 1, 6);
-    (void)next_request(server, WIRE_RPC_FINISH, &to);
-    reply(server, to, CKPTLESS_OK, EPOCH + 1, 0);
-    while (next_event(server).type != PMIXSRV_EVENT_FINALIZED) {
+    reply(to, CKPTLESS_OK, EPOCH + 1, 6);
+    (void)next_request(&interrupted, WIRE_RPC_FINISH, &request, &to);
+    reply(to, CKPTLESS_OK, EPOCH + 1, 0);
+    while (next_event().type != PMIXSRV_EVENT_FINALIZED) {
     }
-    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(waitpid(interrupted.pid, &status, 0), interrupted.pid);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
-    pmixsrv_destroy(server);
-    assert_int_not_equal(access(directory, F_OK), 0);
-    munmap(page, WIRE_PAGE_BYTES);
-    close(page_fd);
+}
+
+/* A process until it waits in recover; *ret_open: that call. */
+static void play_until_recover(const struct process *process, void **ret_open) {
+    struct wire_rpc_request request;
+    void *to = NULL;
+    assert_int_equal(next_request(process, WIRE_RPC_INIT, &request, &to), process->serial);
+    assert_int_equal(request.pid, process->pid);
+    reply(to, CKPTLESS_OK, EPOCH, 0);
+    assert_int_equal(next_request(process, WIRE_RPC_RECOVER, &request, ret_open), process->serial);
+}
+
+/* The helper announces a replacement as soon as the bell has rung: the connection of the one before is still up. */
+static void a_replacement_takes_the_name_of_a_connected_process(void **state) {
+    void *open = NULL;
+    uint64_t slowest_ns = 0;
+    struct pmixsrv_event event;
+    (void)state;
+    announce(&replacements[0]);
+    give_environment(&replacements[0]);
+    play_until_recover(&replacements[0], &open);
+    for (uint32_t i = 1; i < REPLACEMENTS; i++) {
+        uint64_t begun_ns = test_now_ns();
+        announce(&replacements[i]);
+        assert_int_equal(replacements[i].serial, i + 1);
+        kill_and_reap(&replacements[i - 1]);
+        reply(open, CKPTLESS_INTERRUPTED, EPOCH, 0); /* finds nobody */
+        give_environment(&replacements[i]);
+        play_until_recover(&replacements[i], &open);
+        uint64_t took_ns = test_now_ns() - begun_ns;
+        slowest_ns = took_ns > slowest_ns ? took_ns : slowest_ns;
+    }
+    print_message("# slowest of %u replacements: %.1f ms\n", REPLACEMENTS - 1, (double)slowest_ns / 1e6);
+    /* What PMIx tells late of the eleven dead ones concerns nobody; the living one's own end does. */
+    while (poll_event(&event, LATE_LOSS_MS)) {
+        assert_int_not_equal(event.type, PMIXSRV_EVENT_LOST);
+        free(event.data);
+    }
+    kill_and_reap(&replacements[REPLACEMENTS - 1]);
+    reply(open, CKPTLESS_INTERRUPTED, EPOCH, 0);
+    assert_true(poll_event(&event, LATE_LOSS_MS));
+    assert_int_equal(event.type, PMIXSRV_EVENT_LOST);
+    assert_int_equal(event.serial, REPLACEMENTS);
+}
+
+/* PMIx knows processes by their names only: the serial of the predecessor's request is the successor's already. */
+static void a_predecessors_request_shows_its_incarnation(void **state) {
+    struct wire_rpc_request request;
+    void *init = NULL, *open = NULL;
+    (void)state;
+    announce(&stale);
+    give_environment(&stale);
+    (void)next_request(&stale, WIRE_RPC_INIT, &request, &init);
+    announce(&successor);
+    reply(init, CKPTLESS_OK, EPOCH, 0);
+    assert_int_equal(next_request(&stale, WIRE_RPC_RECOVER, &request, &open), successor.serial);
+    assert_int_not_equal(request.incarnation, successor.incarnation);
+    kill_and_reap(&stale);
+    reply(open, CKPTLESS_INTERRUPTED, EPOCH, 0);
+    give_environment(&successor);
+    play_until_recover(&successor, &open);
+    kill_and_reap(&successor);
+    reply(open, CKPTLESS_INTERRUPTED, EPOCH, 0);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_program_is_interrupted_and_goes_on),
+        cmocka_unit_test(a_replacement_takes_the_name_of_a_connected_process),
+        cmocka_unit_test(a_predecessors_request_shows_its_incarnation),
     };
-    return cmocka_run_group_tests_name("lib_pmix", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("lib_pmix", tests, start_all, end_all);
 }
