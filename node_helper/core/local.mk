@@ -27,3 +27,9 @@ tests_scenario_random_SOURCES = \
 	tests/scenario/sim_check.c \
 	tests/scenario/sim_program.c
 tests_scenario_random_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la
+
+# Every scenario: commands and the transcript that they must give.
+check_PROGRAMS += tests/scenario/run
+TESTS += tests/scenario/run
+tests_scenario_run_SOURCES = tests/scenario/run.c
+tests_scenario_run_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la
