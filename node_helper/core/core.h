@@ -128,7 +128,7 @@ struct core_trace {
     uint64_t epoch;
     uint32_t ordinal;
     uint32_t node;  /* LOSS, SPARE: index of the node; WIRE_NONE: not about a node */
-    bool node_lost; /* LOSS: the node, not only a process on it */
+    bool node_lost; /* LOSS: the node, not only a process on it; SPARE: it is gone (cause) */
     uint32_t rank_count;
     const uint32_t *ranks;        /* LOSS: what was lost */
     const uint32_t *target_nodes; /* LOSS: by entry of ranks: the node where it starts again; WIRE_NONE: nowhere */

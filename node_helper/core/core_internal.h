@@ -59,6 +59,7 @@ struct lead_member {
     bool alive;                      /* in the view */
     bool was_spare;
     bool warmed;
+    bool is_new;     /* has joined in this step: to be told after the loss that it comes with */
     bool wants_stop; /* was away, and has no ranks: is told the epoch again at the end of this step */
     uint64_t heard_ns;
 };
@@ -263,6 +264,7 @@ void report_losses(struct core *core);
 void report_epoch(struct core *core);
 void report_resume(struct core *core);
 void report_spare(struct core *core, uint32_t node, const char *text);
+void report_spare_lost(struct core *core, uint32_t node, uint8_t cause); /* nobody lived there */
 void report_end(struct core *core);
 
 void core_copy_text(char *ret_text, size_t capacity, const char *text);

@@ -64,7 +64,7 @@ void joining_on_successor(struct core *core, const struct core_event *event) {
     member->warmed = true; /* its slots are started when they are needed */
     member->heard_ns = core->now_ns;
     emit(core, CORE_ACTION_WELCOME)->peer = member->id;
-    report_spare(core, member->node, "a new helper has joined");
+    member->is_new = true;
 }
 
 void joining_settle(struct core *core) {

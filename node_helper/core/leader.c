@@ -77,7 +77,7 @@ void leader_lose_member(struct core *core, struct lead_member *member, uint8_t c
     if (record != WIRE_NONE) {
         judge_on_fault(core, WIRE_NONE);
     } else if (leader->phase != LEAD_ENDING) {
-        report_spare(core, member->node, cause == WIRE_CAUSE_SILENT ? "spare lost: silent" : "spare lost: helper died");
+        report_spare_lost(core, member->node, cause);
     }
 }
 
@@ -254,7 +254,17 @@ static void start_again(struct core *core) {
     }
 }
 
-void leader_settle(struct core *core) {
+static void announce_new(struct core *core) {
+    struct leader *leader = core->leader;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        if (leader->members[i].is_new) {
+            leader->members[i].is_new = false;
+            report_spare(core, leader->members[i].node, "a new helper has joined");
+        }
+    }
+}
+
+static void settle(struct core *core) {
     struct leader *leader = core->leader;
     if (leader->phase == LEAD_ASSEMBLING && !leader->epoch_wanted) {
         joining_settle(core);
@@ -296,6 +306,11 @@ void leader_settle(struct core *core) {
     if (core->config.park == CORE_PARK_WARM) {
         seating_warm(core);
     }
+}
+
+void leader_settle(struct core *core) {
+    settle(core);
+    announce_new(core);
 }
 
 void leader_on_tick(struct core *core) {

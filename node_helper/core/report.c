@@ -60,10 +60,22 @@ void report_resume(struct core *core) {
     record->phase_ns[CORE_PHASE_CONNECT] = span(leader->go_ns, core->now_ns);
 }
 
-void report_spare(struct core *core, uint32_t node, const char *text) {
+static struct core_trace *trace_spare(struct core *core, uint32_t node, const char *text) {
     struct core_trace *record = trace(core, CORE_TRACE_SPARE);
     record->node = node;
     record->text = text;
+    return record;
+}
+
+void report_spare(struct core *core, uint32_t node, const char *text) {
+    (void)trace_spare(core, node, text);
+}
+
+void report_spare_lost(struct core *core, uint32_t node, uint8_t cause) {
+    const char *text = cause == WIRE_CAUSE_SILENT ? "spare lost: silent" : "spare lost: helper died";
+    struct core_trace *record = trace_spare(core, node, text);
+    record->node_lost = true;
+    record->cause = cause;
 }
 
 void report_end(struct core *core) {
