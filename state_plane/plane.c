@@ -1,6 +1,6 @@
 /*
- * The plane's life and its thread; see plane.h. The thread opens the fabric, then drives it: requests of peers, pulls
- * of this node. It sleeps on descriptors when there is nothing to do, and never longer than the next deadline needs.
+ * The plane's life and its thread; see plane.h. The thread drives the fabric: requests of peers, pulls of this
+ * node. It sleeps on descriptors when there is nothing to do, and never longer than the next deadline needs.
  */
 #include <poll.h>
 #include <sched.h>
@@ -70,12 +70,14 @@ void plane_queue_event(struct plane *plane, const struct plane_event *event) {
 
 /* ---- the thread */
 
-static void open_fabric(struct plane *plane) {
+/* A thread of its own: loading and asking libfabric takes 300 ms, and pulls on this node need none of it. */
+static void *open_fabric(void *arg) {
+    struct plane *plane = arg;
     struct plane_event event = { .type = PLANE_EVENT_UNAVAILABLE };
     struct fabric *fabric = NULL;
     char text[256];
     enum fabric_result result = fabric_open(&fabric, plane->interface, text, sizeof(text));
-    pthread_mutex_lock(&plane->lock);
+    plane_enter(plane);
     snprintf(plane->fabric_text, sizeof(plane->fabric_text), "%s", text);
     snprintf(event.text, sizeof(event.text), "%s", text);
     plane->fabric_state = FABRIC_NONE;
@@ -88,11 +90,12 @@ static void open_fabric(struct plane *plane) {
             plane->address_bytes = bytes;
             plane->fabric_state = FABRIC_OPEN;
             event.type = PLANE_EVENT_READY;
-            serve_post_inbox(plane);
         }
     }
     plane_queue_event(plane, &event);
-    pthread_mutex_unlock(&plane->lock);
+    plane_leave(plane);
+    plane_wake(plane); /* whose thread posts the inbox: fabric calls are its own from now on */
+    return NULL;
 }
 
 /* One round; lock held. True: there is more to do at once. */
@@ -134,7 +137,6 @@ static bool nap(struct plane *plane, bool soon) {
 static void *run(void *arg) {
     struct plane *plane = arg;
     bool fabric_called = false;
-    open_fabric(plane);
     for (;;) {
         bool soon = false;
         pthread_mutex_lock(&plane->lock);
@@ -162,11 +164,11 @@ static void *run(void *arg) {
     return NULL;
 }
 
-static bool start_thread(struct plane *plane) {
+static bool start_thread(pthread_t *ret_thread, void *(*fn)(void *), struct plane *plane) {
     sigset_t all, before;
     sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    bool started = pthread_create(&plane->thread, NULL, run, plane) == 0;
+    bool started = pthread_create(ret_thread, NULL, fn, plane) == 0;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return started;
 }
@@ -201,12 +203,22 @@ enum plane_result plane_create(struct plane **ret_plane, const char *interface) 
     plane->next_tag = PLANE_REQUEST_TAG;
     plane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     plane->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (plane->wake_fd < 0 || plane->event_fd < 0 || !start_thread(plane)) {
+    if (plane->wake_fd < 0 || plane->event_fd < 0 || !start_thread(&plane->thread, run, plane)) {
         free_plane(plane);
         return PLANE_ERR_SYSTEM;
     }
     *ret_plane = plane;
     return PLANE_OK;
+}
+
+void plane_open(struct plane *plane) {
+    if (plane->has_opener) {
+        return;
+    }
+    plane_enter(plane);
+    plane->fabric_state = FABRIC_OPENING;
+    plane_leave(plane);
+    plane->has_opener = start_thread(&plane->opener, open_fabric, plane);
 }
 
 int plane_fd(const struct plane *plane) {
@@ -279,29 +291,31 @@ void plane_unserve(struct plane *plane) {
 }
 
 /* False: the thread stands in a call of the fabric; it and its memory are left alone. */
-static bool join_thread(struct plane *plane) {
+static bool join_thread(pthread_t thread, long wait_ms) {
     struct timespec until;
     clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_nsec += DESTROY_MS * 1000000L;
+    until.tv_nsec += wait_ms * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
-    if (pthread_timedjoin_np(plane->thread, NULL, &until) == 0) {
+    if (pthread_timedjoin_np(thread, NULL, &until) == 0) {
         return true;
     }
-    (void)pthread_detach(plane->thread);
+    (void)pthread_detach(thread);
     return false;
 }
 
-void plane_destroy(struct plane *plane) {
+bool plane_destroy(struct plane *plane) {
     if (plane == NULL) {
-        return;
+        return true;
     }
     plane_enter(plane);
     plane->stops = true;
+    bool is_opening = plane->fabric_state == FABRIC_OPENING;
     plane_leave(plane);
     plane_wake(plane);
-    if (!join_thread(plane)) {
-        return;
+    bool opener_ended = !plane->has_opener || join_thread(plane->opener, is_opening ? 0 : DESTROY_MS);
+    if (!join_thread(plane->thread, DESTROY_MS) || !opener_ended) {
+        return false;
     }
     bool is_quiet = plane->sends_under_way == 0;
     bool is_closed = fabric_close(plane->fabric, is_quiet);
@@ -310,4 +324,5 @@ void plane_destroy(struct plane *plane) {
         serve_fini(plane);
         free_plane(plane);
     }
+    return true;
 }

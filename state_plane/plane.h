@@ -42,6 +42,8 @@ struct plane_event {
 
 /* interface: network interface by name, or "" for the provider's choice. */
 enum plane_result plane_create(struct plane **ret_plane, const char *interface) __attribute__((warn_unused_result));
+/* Begins to open the fabric, once: READY or UNAVAILABLE follows, 300 ms later. Until then pulls between nodes wait. */
+void plane_open(struct plane *plane);
 int plane_fd(const struct plane *plane); /* readable when poll has something */
 bool plane_poll(struct plane *plane, struct plane_event *ret_event);
 /* Address for peers, bytes; 0 before READY. */
@@ -78,7 +80,8 @@ struct plane_pull {
 enum plane_result plane_pull(struct plane *plane, const struct plane_pull *pull) __attribute__((warn_unused_result));
 /* Returns when nothing is written into the target's process any more; no event for it follows. */
 void plane_cancel(struct plane *plane, uint32_t pull_id);
-/* Ends the thread, closes the fabric. NULL is allowed. Bounded: 500 ms. */
-void plane_destroy(struct plane *plane);
+/* Ends the threads, closes the fabric. NULL is allowed. Bounded: 1 s. False: a thread stands in libfabric and is left
+ * behind with all its memory: the process ends with _exit. */
+bool plane_destroy(struct plane *plane);
 
 #endif

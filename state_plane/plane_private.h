@@ -59,13 +59,14 @@ struct queued_event {
     struct plane_event event;
 };
 
-enum fabric_state { FABRIC_OPENING, FABRIC_OPEN, FABRIC_NONE };
+enum fabric_state { FABRIC_CLOSED, FABRIC_OPENING, FABRIC_OPEN, FABRIC_NONE };
 
 struct pull; /* plane_pull.c */
 
 struct plane {
     char interface[64];
-    pthread_t thread;
+    pthread_t thread, opener;
+    bool has_opener; /* the caller's */
     int wake_fd, event_fd;
     atomic_uint callers; /* who wait for the lock: the thread lets them pass */
 

@@ -244,7 +244,7 @@ static bool reach_source(struct plane *plane, struct pull *pull, struct source *
 
 static enum outcome advance_remote(struct plane *plane, struct pull *pull, uint64_t now_ns, bool *ret_soon) {
     bool any = false;
-    if (plane->fabric_state == FABRIC_OPENING) {
+    if (plane->fabric_state == FABRIC_CLOSED || plane->fabric_state == FABRIC_OPENING) {
         pull->progress_ns = now_ns; /* a helper that has just started: its own fabric has a bound of its own */
         return GOES_ON;
     }

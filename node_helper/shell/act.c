@@ -51,6 +51,7 @@ static void enter_epoch(struct shell *shell) {
     exchange_reset(shell);
     tables_reset(shell);
     pulls_unserve(shell);
+    pulls_open_soon(shell);
 }
 
 static void say_master_replaced(struct shell *shell) {

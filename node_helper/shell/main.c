@@ -123,9 +123,10 @@ static void free_event(struct event *event) {
     }
 }
 
-static void end(struct shell *shell) {
+/* False: a thread was left behind. */
+static bool end(struct shell *shell) {
     rpc_fini(shell);
-    pulls_fini(shell);
+    bool is_clean = pulls_fini(shell);
     shrink_fini(shell);
     keepers_fini(shell);
     slots_fini(shell);
@@ -144,6 +145,7 @@ static void end(struct shell *shell) {
     if (shell->base != NULL) {
         event_base_free(shell->base);
     }
+    return is_clean;
 }
 
 /* The ranks keep all CPUs busy, and what the helper does is short and urgent: a small slice gets it onto a CPU at its
@@ -185,6 +187,8 @@ int main(void) {
     if (begin(&shell)) {
         (void)event_base_dispatch(shell.base);
     }
-    end(&shell);
+    if (!end(&shell)) {
+        _exit(shell.exit_code);
+    }
     return shell.exit_code;
 }

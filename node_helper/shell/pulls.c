@@ -10,6 +10,9 @@
 #include "node_helper/shell/shell.h"
 
 #define STALL_MS_MIN 500
+#define OPEN_MS 500         /* after the first epoch: a step that is over by then needs no fabric */
+#define ADDRESS_WAIT_MS 5000 /* for holders whose fabric is being opened; a helper that dies meanwhile is found by others */
+#define ADDRESS_RETRY_MS 5
 
 static void on_event(struct shell *shell, const struct plane_event *event) {
     log_line("plane: event %d: %s", (int)event->type, event->text);
@@ -43,21 +46,38 @@ static void on_ready(evutil_socket_t fd, short what, void *arg) {
     }
 }
 
+static void on_open(evutil_socket_t fd, short what, void *arg) {
+    struct shell *shell = arg;
+    (void)fd;
+    (void)what;
+    plane_open(shell->plane);
+}
+
+void pulls_open_soon(struct shell *shell) {
+    if (!shell->plane_open_is_due) {
+        shell->plane_open_is_due = true;
+        shell_timer_ms(shell->plane_open, OPEN_MS);
+    }
+}
+
 bool pulls_init(struct shell *shell) {
     if (plane_create(&shell->plane, shell->settings.interface) != PLANE_OK) {
         log_line("the state plane cannot be made");
         return false;
     }
+    shell->plane_open = shell_event_new(shell, -1, 0, on_open, shell);
     shell->plane_ready = shell_event_new(shell, plane_fd(shell->plane), EV_READ | EV_PERSIST, on_ready, shell);
     return event_add(shell->plane_ready, NULL) == 0;
 }
 
-void pulls_fini(struct shell *shell) {
+bool pulls_fini(struct shell *shell) {
     if (shell->plane_ready != NULL) {
         event_free(shell->plane_ready);
+        event_free(shell->plane_open);
     }
-    plane_destroy(shell->plane);
+    bool is_clean = plane_destroy(shell->plane);
     shell->plane = NULL;
+    return is_clean;
 }
 
 static void keep_address(struct shell *shell, const struct wire_address *address) {
@@ -114,6 +134,7 @@ void pulls_on_address(struct shell *shell, const struct wire_message *message) {
 
 void pulls_serve(struct shell *shell, const struct core_action *action) {
     struct slot *slot = &shell->slots[action->slot];
+    plane_open(shell->plane);
     if (slots_holder(slot) > 0 && plane_serve(shell->plane, action->token, action->rank, (uint32_t)slots_holder(slot),
                                               slot->table.regions, slot->table.count) != PLANE_OK) {
         log_line("rank %" PRIu32 " cannot be served", action->rank);
@@ -141,9 +162,10 @@ static bool describe_source(const struct shell *shell, uint32_t rank, struct pla
     return node->fabric_helper == seat.helper;
 }
 
-void pulls_start(struct shell *shell, const struct core_action *action) {
-    struct slot *slot = &shell->slots[action->slot];
-    struct plane_source *sources = calloc(action->rank_count + 1u, sizeof(*sources));
+/* False: no holder can be reached, now or at all. */
+static bool try_pull(struct shell *shell, struct slot *slot) {
+    const struct slot_pull *wanted = slot->pull;
+    struct plane_source *sources = calloc(wanted->rank_count + 1u, sizeof(*sources));
     struct plane_pull pull = { .pull_id = ++shell->next_pull_id,
                                .pid = (uint32_t)slots_holder(slot),
                                .regions = slot->table.regions,
@@ -151,24 +173,88 @@ void pulls_start(struct shell *shell, const struct core_action *action) {
                                .sources = sources,
                                .stall_ms = shell->settings.dead_after_ms > STALL_MS_MIN ? shell->settings.dead_after_ms
                                                                                         : STALL_MS_MIN };
-    memcpy(pull.token, action->token, sizeof(pull.token));
-    for (uint32_t i = 0; sources != NULL && i < action->rank_count; i++) {
-        pull.source_count += describe_source(shell, action->ranks[i], &sources[pull.source_count]);
+    memcpy(pull.token, wanted->token, sizeof(pull.token));
+    for (uint32_t i = 0; sources != NULL && i < wanted->rank_count; i++) {
+        pull.source_count += describe_source(shell, wanted->ranks[i], &sources[pull.source_count]);
     }
-    log_line("slot %u pulls step %" PRIu64 " from %u sources", action->slot, action->step, pull.source_count);
-    slot->pull_id = pull.pull_id;
-    if (sources == NULL || pull.source_count == 0 || plane_pull(shell->plane, &pull) != PLANE_OK) {
-        slot->pull_id = 0;
-        shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PULL_FAILED,
-                                                 .slot = action->slot,
-                                                 .incarnation = slot->serial,
-                                                 .text = "no source can be reached" });
+    bool begun = sources != NULL && pull.source_count > 0 && plane_pull(shell->plane, &pull) == PLANE_OK;
+    if (begun) {
+        slot->pull_id = pull.pull_id;
+        log_line("slot %u pulls step %" PRIu64 " from %u of %u holders", slots_index(shell, slot), wanted->step,
+                 pull.source_count, wanted->rank_count);
     }
     free(sources);
+    return begun;
+}
+
+static void fail_pull(struct shell *shell, struct slot *slot) {
+    shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PULL_FAILED,
+                                             .slot = slots_index(shell, slot),
+                                             .incarnation = slot->serial,
+                                             .text = "no source can be reached" });
+}
+
+static void forget_pull(struct slot *slot) {
+    if (slot->pull != NULL) {
+        (void)event_del(slot->pull->retry);
+        event_free(slot->pull->retry);
+        free(slot->pull->ranks);
+        free(slot->pull);
+        slot->pull = NULL;
+    }
+}
+
+static void on_retry(evutil_socket_t fd, short what, void *arg) {
+    struct slot *slot = arg;
+    struct shell *shell = slot->shell;
+    (void)fd;
+    (void)what;
+    if (try_pull(shell, slot)) {
+        forget_pull(slot);
+    } else if (shell_now_ns() >= slot->pull->until_ns) {
+        forget_pull(slot);
+        fail_pull(shell, slot);
+    } else {
+        shell_timer_ms(slot->pull->retry, ADDRESS_RETRY_MS);
+    }
+}
+
+/* NULL: no memory. */
+static struct slot_pull *keep_pull(struct shell *shell, struct slot *slot, const struct core_action *action) {
+    struct slot_pull *pull = calloc(1, sizeof(*pull));
+    uint32_t *ranks = calloc(action->rank_count + 1u, sizeof(*ranks));
+    if (pull == NULL || ranks == NULL) {
+        free(pull);
+        free(ranks);
+        return NULL;
+    }
+    memcpy(ranks, action->ranks, action->rank_count * sizeof(*ranks));
+    *pull = (struct slot_pull){ .step = action->step,
+                                .rank_count = action->rank_count,
+                                .ranks = ranks,
+                                .until_ns = shell_now_ns() + ADDRESS_WAIT_MS * 1000000ull,
+                                .retry = shell_event_new(shell, -1, 0, on_retry, slot) };
+    memcpy(pull->token, action->token, sizeof(pull->token));
+    return pull;
+}
+
+void pulls_start(struct shell *shell, const struct core_action *action) {
+    struct slot *slot = &shell->slots[action->slot];
+    plane_open(shell->plane);
+    forget_pull(slot);
+    slot->pull = keep_pull(shell, slot, action);
+    if (slot->pull == NULL) {
+        fail_pull(shell, slot);
+    } else if (try_pull(shell, slot)) {
+        forget_pull(slot);
+    } else {
+        shell_timer_ms(slot->pull->retry, ADDRESS_RETRY_MS); /* holders' addresses are on their way */
+    }
 }
 
 void pulls_cancel(struct shell *shell, uint32_t index) {
     struct slot *slot = &shell->slots[index];
+    forget_pull(slot);
     if (slot->pull_id != 0) {
         plane_cancel(shell->plane, slot->pull_id);
         slot->pull_id = 0;

@@ -41,6 +41,15 @@
 
 struct keeper; /* a keeper's connection, keepers.c */
 
+/* A pull that waits for the address of a holder's fabric. */
+struct slot_pull {
+    uint8_t token[16];
+    uint64_t step, until_ns;
+    uint32_t rank_count;
+    uint32_t *ranks; /* holders, in the order to try */
+    struct event *retry;
+};
+
 struct slot {
     struct shell *shell;
     struct keeper *keeper; /* NULL: not connected */
@@ -67,7 +76,8 @@ struct slot {
     enum wire_rpc_type call;
     struct table table; /* of its last recover */
     bool table_sent;    /* to this leader, over this connection */
-    uint32_t pull_id;   /* 0: none */
+    struct slot_pull *pull; /* NULL: none waits */
+    uint32_t pull_id;       /* under way; 0: none */
 };
 
 /* What is known of a node: its last helper. */
@@ -133,7 +143,8 @@ struct shell {
     struct event *pmix_ready;
 
     struct plane *plane;
-    struct event *plane_ready;
+    struct event *plane_ready, *plane_open;
+    bool plane_open_is_due;
     uint32_t next_pull_id;
 
     struct exchange *exchange;
@@ -256,7 +267,9 @@ bool tables_diff(struct shell *shell, uint32_t rank_a, uint32_t rank_b, char *re
 
 /* pulls.c */
 bool pulls_init(struct shell *shell);
-void pulls_fini(struct shell *shell);
+bool pulls_fini(struct shell *shell); /* false: as plane_destroy */
+/* An epoch has begun: the fabric is opened, off the launch's way. */
+void pulls_open_soon(struct shell *shell);
 void pulls_send_address(struct shell *shell);                      /* own, to the leader or (leader) to all */
 void pulls_send_known(struct shell *shell, struct net_peer *peer); /* leader: all, to one that has come */
 void pulls_on_address(struct shell *shell, const struct wire_message *message);
