@@ -7,19 +7,19 @@
 #include "libckptless/rpc.h"
 #include "libckptless/say.h"
 
-#define ANSWER_SLACK 65536u /* of an answer's other fields */
+#define BLOCK_HEADER_BYTES 8u /* on the way between the helpers */
 
 static enum ckptless_result check_request(const struct ckptless *ctx, const void *mine, size_t bytes,
                                           const void *ret_all) {
-    if (!mine || !ret_all || bytes < 1 || bytes > WIRE_GATHER_BYTES_MAX) {
+    if (!mine || !ret_all || bytes < 1 || bytes > WIRE_EXCHANGE_BYTES_MAX) {
         say_line(ctx, "ckptless_exchange: mine %p, %zu bytes, ret_all %p: give two buffers and 1 to %u bytes", mine,
-                 bytes, ret_all, WIRE_GATHER_BYTES_MAX);
+                 bytes, ret_all, WIRE_EXCHANGE_BYTES_MAX);
         return CKPTLESS_ERR_INVALID;
     }
-    if (bytes * (size_t)ctx->world.size > WIRE_RPC_BYTES_MAX - ANSWER_SLACK) {
+    if ((bytes + BLOCK_HEADER_BYTES) * (size_t)ctx->world.size > WIRE_GATHER_BYTES_MAX) {
         say_line(ctx,
                  "ckptless_exchange: %zu bytes of each of %d ranks are above the bound of %u MiB in all; exchange less",
-                 bytes, ctx->world.size, WIRE_RPC_BYTES_MAX >> 20);
+                 bytes, ctx->world.size, WIRE_GATHER_BYTES_MAX >> 20);
         return CKPTLESS_ERR_INVALID;
     }
     return CKPTLESS_OK;

@@ -121,7 +121,10 @@ static int add_spares(const struct option_table *table, struct request *request)
         return refuse(line);
     }
     request->tasks = request->tasks / divisor * total;
-    if (set_number(table, "nodes", total) != 0 || set_number(table, "ntasks", request->tasks) != 0) {
+    /* Slurm would fill the first nodes and leave the spares with a task each: a spare must hold what a node loses. */
+    if (set_number(table, "nodes", total) != 0 || set_number(table, "ntasks", request->tasks) != 0 ||
+        (!table->is_set(table->options, "ntasks-per-node") &&
+         set_number(table, "ntasks-per-node", request->tasks / total) != 0)) {
         return refuse("the spare nodes could not be added to the request");
     }
     return ESPANK_SUCCESS;

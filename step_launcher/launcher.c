@@ -79,6 +79,12 @@ static void begin_step(struct launcher *launcher) {
     struct rollcall *rollcall = &launcher->rollcall;
     struct rollcall_node *first = &rollcall->nodes[0];
 
+    char why[WIRE_TEXT_BYTES];
+
+    if (!rollcall_is_even(rollcall, why, sizeof(why))) {
+        fail_launch(launcher, why);
+        return;
+    }
     launcher->members = rollcall_members(rollcall);
     if (launcher->members == NULL || !leader_begin(&launcher->leader, launcher->base, first->peer, first->hello.host)) {
         fail_launch(launcher, "the host of srun is out of memory");

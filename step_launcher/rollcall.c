@@ -113,6 +113,21 @@ bool rollcall_is_full(const struct rollcall *rollcall) {
     return rollcall->node_count > 0 && rollcall->reported_count == rollcall->node_count;
 }
 
+bool rollcall_is_even(const struct rollcall *rollcall, char *ret_why, size_t why_capacity) {
+    const struct rollcall_node *nodes = rollcall->nodes;
+    for (uint32_t i = 1; rollcall->spare_nodes > 0 && i < rollcall->node_count; i++) {
+        if (nodes[i].hello.slot_count != nodes[0].hello.slot_count) {
+            snprintf(ret_why, why_capacity,
+                     "%s got %u tasks but %s %u: with spares each node needs the same number; allocate the nodes with "
+                     "--ntasks-per-node",
+                     name_of(&nodes[0].hello), nodes[0].hello.slot_count, name_of(&nodes[i].hello),
+                     nodes[i].hello.slot_count);
+            return false;
+        }
+    }
+    return true;
+}
+
 /* It had reported and its connection closed: its own word. Else the job's list of nodes in srun's environment, where
  * the step has all of the job's nodes; a smaller step, or one laid out by hand, could be named wrongly. */
 static void name_missing(const struct rollcall *rollcall, uint32_t index, char *ret_name, size_t capacity) {

@@ -45,6 +45,8 @@ enum rollcall_verdict rollcall_accept(struct rollcall *rollcall, const struct wi
 void rollcall_forget(struct rollcall *rollcall, struct rollcall_node *node);
 /* All have reported: the caller may complete it. */
 bool rollcall_is_full(const struct rollcall *rollcall);
+/* With spares every node must hold the same number of tasks; false: ret_why names two that do not. */
+bool rollcall_is_even(const struct rollcall *rollcall, char *ret_why, size_t why_capacity);
 /* "2 of 5 nodes (n3, node 4)": who has not reported; host names where they are known. */
 void rollcall_name_missing(const struct rollcall *rollcall, char *ret_text, size_t capacity);
 /* The members for a ROSTER, node_count of them, the caller's to free; NULL: out of memory. Blocks for a name look-up

@@ -1,42 +1,47 @@
 /*
- * All-gathers of an epoch: each helper collects what its ranks give, the leader joins everybody's and sends the whole
- * to all. One at a time: a rank begins the next only when it has the answer of the last.
+ * ckptless_exchange(): the node's ranks give their blocks, the nodes gather them, and each rank gets all blocks in rank
+ * order. One at a time: a rank begins the next only when it has the answer of the last.
+ *
+ * A node's part of the gather is a row of blocks, each u32 rank, u32 bytes and the bytes; joined parts are one too.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "node_helper/shell/shell.h"
+#include "node_helper/wire/wire_cursor.h"
 
-struct exchange {
-    /* By rank: what it gave; own ranks on a member, all on the leader. */
-    struct wire_gather_item *items;
-    uint64_t own_sequence, all_sequence;
-    uint32_t own_count; /* contributions of own ranks to own_sequence */
-    uint32_t all_count; /* leader: of all ranks to all_sequence */
-    struct wire_gather_item *all;
+#define EXCHANGE_KEY 0u /* no fence has it */
+#define BLOCK_HEADER_BYTES 8u
+
+struct block {
+    uint32_t bytes;
+    uint8_t *data; /* NULL: not given */
 };
 
-static void free_items(struct wire_gather_item *items, uint32_t count) {
-    for (uint32_t i = 0; items != NULL && i < count; i++) {
-        free((void *)(uintptr_t)items[i].data);
-        items[i] = (struct wire_gather_item){ .rank = i };
+struct exchange {
+    struct block *blocks; /* by rank: what own ranks gave */
+    uint32_t count;
+    size_t bytes;
+    uint64_t sequence; /* within the epoch */
+};
+
+static void clear(struct exchange *exchange, uint32_t rank_count) {
+    for (uint32_t rank = 0; rank < rank_count; rank++) {
+        free(exchange->blocks[rank].data);
+        exchange->blocks[rank] = (struct block){ 0 };
     }
+    exchange->count = 0;
+    exchange->bytes = 0;
 }
 
 bool exchange_init(struct shell *shell) {
-    uint32_t count = core_rank_count(shell->core);
     struct exchange *exchange = calloc(1, sizeof(*exchange));
     shell->exchange = exchange;
     if (exchange == NULL) {
         return false;
     }
-    exchange->items = calloc(count, sizeof(*exchange->items));
-    exchange->all = calloc(count, sizeof(*exchange->all));
-    if (exchange->items == NULL || exchange->all == NULL) {
-        return false;
-    }
-    exchange_reset(shell);
-    return true;
+    exchange->blocks = calloc(core_rank_count(shell->core) + 1u, sizeof(*exchange->blocks));
+    return exchange->blocks != NULL;
 }
 
 void exchange_fini(struct shell *shell) {
@@ -44,91 +49,30 @@ void exchange_fini(struct shell *shell) {
     if (exchange == NULL) {
         return;
     }
-    free_items(exchange->items, core_rank_count(shell->core));
-    free_items(exchange->all, core_rank_count(shell->core));
-    free(exchange->items);
-    free(exchange->all);
+    if (exchange->blocks != NULL) {
+        clear(exchange, core_rank_count(shell->core));
+    }
+    free(exchange->blocks);
     free(exchange);
     shell->exchange = NULL;
 }
 
-static void reset(struct wire_gather_item *items, uint32_t rank_count, uint32_t *ret_count) {
-    free_items(items, rank_count);
-    *ret_count = 0;
-}
-
 void exchange_reset(struct shell *shell) {
-    struct exchange *exchange = shell->exchange;
-    uint32_t rank_count = core_rank_count(shell->core);
-    reset(exchange->items, rank_count, &exchange->own_count);
-    reset(exchange->all, rank_count, &exchange->all_count);
-    exchange->own_sequence = exchange->all_sequence = 0;
+    clear(shell->exchange, core_rank_count(shell->core));
+    shell->exchange->sequence = 0;
 }
 
-static bool keep(struct wire_gather_item *items, uint32_t *count, uint32_t rank, const uint8_t *data, uint32_t bytes) {
-    uint8_t *copy = malloc(bytes + 1u);
-    if (copy == NULL || items[rank].data != NULL) {
-        free(copy);
+/* False: no memory, or this rank has given its block already. */
+static bool keep(struct exchange *exchange, uint32_t rank, const struct wire_rpc_request *request) {
+    uint8_t *copy = exchange->blocks[rank].data ? NULL : malloc(request->data_bytes + 1u);
+    if (copy == NULL) {
         return false;
     }
-    memcpy(copy, data, bytes);
-    items[rank] = (struct wire_gather_item){ .rank = rank, .bytes = bytes, .data = copy };
-    (*count)++;
+    memcpy(copy, request->data, request->data_bytes);
+    exchange->blocks[rank] = (struct block){ .bytes = request->data_bytes, .data = copy };
+    exchange->count++;
+    exchange->bytes += request->data_bytes + BLOCK_HEADER_BYTES;
     return true;
-}
-
-/* Everybody's blocks, in rank order, to the own ranks that wait. */
-static void answer_own(struct shell *shell, const struct wire_gather *gathered) {
-    size_t bytes = 0, used = 0;
-    for (uint32_t i = 0; i < gathered->item_count; i++) {
-        bytes += gathered->items[i].bytes;
-    }
-    uint8_t *joined = malloc(bytes + 1);
-    for (uint32_t i = 0; joined != NULL && i < gathered->item_count; i++) {
-        memcpy(joined + used, gathered->items[i].data, gathered->items[i].bytes);
-        used += gathered->items[i].bytes;
-    }
-    for (uint32_t i = 0; i < shell->slot_count; i++) {
-        struct wire_rpc_answer answer = { .result = joined ? CKPTLESS_OK : CKPTLESS_ERR_NO_MEMORY,
-                                          .data_bytes = joined ? (uint32_t)used : 0,
-                                          .data = joined };
-        if (core_slot_rank(shell->core, i) != WIRE_NONE) {
-            rpc_answer(shell, &shell->slots[i], WIRE_RPC_EXCHANGE, &answer);
-        }
-    }
-    free(joined);
-    reset(shell->exchange->items, core_rank_count(shell->core), &shell->exchange->own_count);
-    shell->exchange->own_sequence = gathered->sequence + 1;
-}
-
-static void check_all(struct shell *shell) {
-    struct exchange *exchange = shell->exchange;
-    uint32_t rank_count = core_rank_count(shell->core);
-    if (exchange->all_count < rank_count) {
-        return;
-    }
-    struct wire_message message = {
-        .type = WIRE_GATHERED,
-        .gather = { .sequence = exchange->all_sequence, .item_count = rank_count, .items = exchange->all }
-    };
-    peers_send_down(shell, &message);
-    answer_own(shell, &message.gather);
-    reset(exchange->all, rank_count, &exchange->all_count);
-    exchange->all_sequence++;
-}
-
-static void take_all(struct shell *shell, const struct wire_gather *gather) {
-    struct exchange *exchange = shell->exchange;
-    if (gather->sequence != exchange->all_sequence) {
-        return;
-    }
-    for (uint32_t i = 0; i < gather->item_count; i++) {
-        const struct wire_gather_item *item = &gather->items[i];
-        if (item->rank < core_rank_count(shell->core)) {
-            (void)keep(exchange->all, &exchange->all_count, item->rank, item->data, item->bytes);
-        }
-    }
-    check_all(shell);
 }
 
 /* Own ranks that live in this epoch. */
@@ -140,22 +84,100 @@ static uint32_t own_ranks(const struct shell *shell) {
     return count;
 }
 
-static void send_own(struct shell *shell) {
-    struct exchange *exchange = shell->exchange;
-    struct wire_gather_item *items = calloc(exchange->own_count, sizeof(*items));
-    struct wire_message message = { .type = WIRE_GATHER,
-                                    .gather = { .sequence = exchange->own_sequence, .items = items } };
-    for (uint32_t rank = 0; items != NULL && rank < core_rank_count(shell->core); rank++) {
-        if (exchange->items[rank].data != NULL) {
-            items[message.gather.item_count++] = exchange->items[rank];
+static void answer_own(struct shell *shell, struct wire_rpc_answer *answer) {
+    for (uint32_t i = 0; i < shell->slot_count; i++) {
+        if (core_slot_rank(shell->core, i) != WIRE_NONE) {
+            rpc_answer(shell, &shell->slots[i], WIRE_RPC_EXCHANGE, answer);
         }
     }
-    if (core_is_leader(shell->core)) {
-        take_all(shell, &message.gather);
-    } else {
-        peers_send_up(shell, &message);
+}
+
+/* The joined parts in rank order, without headers; free(). NULL: no memory, or not one block of each rank. */
+static uint8_t *order(const uint8_t *data, size_t bytes, uint32_t rank_count, size_t *ret_bytes) {
+    struct wire_reader reader = { .bytes = data, .length = bytes };
+    struct block *blocks = calloc(rank_count + 1u, sizeof(*blocks));
+    uint8_t *ordered = malloc(bytes + 1);
+    bool complete = blocks != NULL && ordered != NULL;
+    size_t used = 0;
+    while (complete && reader.offset < reader.length) {
+        uint32_t rank = wire_read_u32(&reader), count = wire_read_u32(&reader);
+        const uint8_t *span = wire_read_span(&reader, count);
+        complete = !reader.failed && rank < rank_count && blocks[rank].data == NULL;
+        if (complete) {
+            blocks[rank] = (struct block){ .bytes = count, .data = (uint8_t *)(uintptr_t)span };
+        }
     }
-    free(items);
+    for (uint32_t rank = 0; complete && rank < rank_count; rank++) {
+        complete = blocks[rank].data != NULL;
+        if (complete) {
+            memcpy(ordered + used, blocks[rank].data, blocks[rank].bytes);
+            used += blocks[rank].bytes;
+        }
+    }
+    free(blocks);
+    if (!complete) {
+        free(ordered);
+        return NULL;
+    }
+    *ret_bytes = used;
+    return ordered;
+}
+
+static void on_gathered(struct shell *shell, void *arg, const uint8_t *data, size_t bytes) {
+    size_t all_bytes = 0;
+    (void)arg;
+    if (data == NULL) {
+        return; /* the ranks are being interrupted */
+    }
+    uint8_t *all = order(data, bytes, core_rank_count(shell->core), &all_bytes);
+    struct wire_rpc_answer answer = { .result = all ? CKPTLESS_OK : CKPTLESS_ERR_NO_MEMORY,
+                                      .data_bytes = all ? (uint32_t)all_bytes : 0,
+                                      .data = all };
+    clear(shell->exchange, core_rank_count(shell->core));
+    shell->exchange->sequence++;
+    answer_own(shell, &answer);
+    free(all);
+}
+
+/* Nodes with ranks, ascending; free(). */
+static uint32_t *world_nodes(const struct shell *shell, uint32_t *ret_count) {
+    uint32_t *nodes = calloc(shell->node_count + 1u, sizeof(*nodes));
+    bool *has_ranks = calloc(shell->node_count + 1u, sizeof(*has_ranks));
+    *ret_count = 0;
+    for (uint32_t rank = 0; has_ranks != NULL && rank < core_rank_count(shell->core); rank++) {
+        has_ranks[core_seat(shell->core, rank).node] = true;
+    }
+    for (uint32_t node = 0; nodes != NULL && has_ranks != NULL && node < shell->node_count; node++) {
+        if (has_ranks[node]) {
+            nodes[(*ret_count)++] = node;
+        }
+    }
+    free(has_ranks);
+    return nodes;
+}
+
+/* True: the gather is under way. */
+static bool send_own(struct shell *shell) {
+    struct exchange *exchange = shell->exchange;
+    uint32_t node_count = 0;
+    uint32_t *nodes = world_nodes(shell, &node_count);
+    uint8_t *bytes = malloc(exchange->bytes + 1);
+    struct wire_writer writer = { .bytes = bytes, .capacity = exchange->bytes };
+    for (uint32_t rank = 0; bytes != NULL && rank < core_rank_count(shell->core); rank++) {
+        const struct block *block = &exchange->blocks[rank];
+        if (block->data != NULL) {
+            wire_write_u32(&writer, rank);
+            wire_write_u32(&writer, block->bytes);
+            wire_write_bytes(&writer, block->data, block->bytes);
+        }
+    }
+    const struct gather_part part = {
+        .key = EXCHANGE_KEY, .nodes = nodes, .node_count = node_count, .data = bytes, .bytes = writer.length
+    };
+    bool begun = nodes != NULL && bytes != NULL && gather_begin(shell, &part, on_gathered, NULL);
+    free(nodes);
+    free(bytes);
+    return begun;
 }
 
 void exchange_contribute(struct shell *shell, struct slot *slot, const struct wire_rpc_request *request) {
@@ -165,26 +187,13 @@ void exchange_contribute(struct shell *shell, struct slot *slot, const struct wi
         rpc_answer_result(shell, slot, WIRE_RPC_EXCHANGE, CKPTLESS_INTERRUPTED, NULL);
         return;
     }
-    if (request->sequence != exchange->own_sequence ||
-        !keep(exchange->items, &exchange->own_count, rank, request->data, request->data_bytes)) {
+    if (request->sequence != exchange->sequence || !keep(exchange, rank, request)) {
         rpc_answer_result(shell, slot, WIRE_RPC_EXCHANGE, CKPTLESS_ERR_STATE,
                           "ckptless_exchange: not the same calls on every rank");
         return;
     }
-    if (exchange->own_count == own_ranks(shell)) {
-        send_own(shell);
-    }
-}
-
-void exchange_on_gather(struct shell *shell, const struct wire_message *message) {
-    if (core_is_leader(shell->core) && message->epoch == core_epoch(shell->core)) {
-        take_all(shell, &message->gather);
-    }
-}
-
-void exchange_on_gathered(struct shell *shell, const struct wire_message *message) {
-    if (!core_is_leader(shell->core) && message->epoch == core_epoch(shell->core) &&
-        message->gather.sequence == shell->exchange->own_sequence) {
-        answer_own(shell, &message->gather);
+    if (exchange->count == own_ranks(shell) && !send_own(shell)) {
+        struct wire_rpc_answer answer = { .result = CKPTLESS_ERR_NO_MEMORY };
+        answer_own(shell, &answer);
     }
 }

@@ -5,6 +5,8 @@ ckptlessd_SOURCES = \
 	node_helper/shell/bell.c \
 	node_helper/shell/bell.h \
 	node_helper/shell/exchange.c \
+	node_helper/shell/fence.c \
+	node_helper/shell/gather.c \
 	node_helper/shell/keepers.c \
 	node_helper/shell/log.c \
 	node_helper/shell/log.h \

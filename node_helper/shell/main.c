@@ -131,6 +131,7 @@ static bool end(struct shell *shell) {
     keepers_fini(shell);
     slots_fini(shell);
     peers_fini(shell);
+    gather_reset(shell);
     exchange_fini(shell);
     tables_fini(shell);
     core_destroy(shell->core);

@@ -99,6 +99,7 @@ void rollcall_join_when_ready(struct shell *shell) {
     for (uint32_t i = 0; i < shell->slot_count; i++) {
         tables_send(shell, &shell->slots[i]);
     }
+    gather_say_again(shell);
     shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = core_leader(shell->core) });
 }
 
@@ -215,10 +216,10 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
         pulls_on_address(shell, message);
         return;
     case WIRE_GATHER:
-        exchange_on_gather(shell, message);
+        gather_on_part(shell, message);
         return;
     case WIRE_GATHERED:
-        exchange_on_gathered(shell, message);
+        gather_on_answer(shell, message);
         return;
     case WIRE_ARRIVED:
         tables_on_arrived(shell, message->arrived.rank, message->arrived.has_state);

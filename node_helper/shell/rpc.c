@@ -219,7 +219,7 @@ static void on_event(struct shell *shell, const struct pmixsrv_event *event) {
         }
         return;
     case PMIXSRV_EVENT_FENCE:
-        pmixsrv_fence_done(shell->pmix, event->reply, false, NULL, 0);
+        fence_begin(shell, event);
         return;
     case PMIXSRV_EVENT_FINALIZED:
         if (slot != NULL) {
@@ -245,6 +245,7 @@ static void on_ready(evutil_socket_t fd, short what, void *arg) {
     while (pmixsrv_poll(shell->pmix, &event)) {
         on_event(shell, &event);
         free(event.data);
+        free(event.ranks);
     }
 }
 

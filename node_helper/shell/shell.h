@@ -10,7 +10,9 @@
  *   keepers.c   the keepers' socket
  *   slots.c     a slot's program: page, bell, start, end
  *   rpc.c       what programs ask through PMIx, and the answers
- *   exchange.c  all-gathers of an epoch
+ *   gather.c    all-gathers among nodes
+ *   exchange.c  ckptless_exchange
+ *   fence.c     PMIx_Fence
  *   tables.c    region tables at the leader: mismatches, ckptless_region_bytes
  *   pulls.c     the state plane
  *   shrink.c    lost nodes leave the job
@@ -90,6 +92,7 @@ struct node {
 };
 
 struct exchange; /* exchange.c */
+struct gather;   /* gather.c */
 struct tables;   /* tables.c */
 struct shrink;   /* shrink.c */
 
@@ -148,6 +151,7 @@ struct shell {
     uint32_t next_pull_id;
 
     struct exchange *exchange;
+    struct gather *gathers; /* list */
     struct tables *tables;
     struct shrink *shrink; /* leader; NULL: no node was lost */
 
@@ -250,8 +254,26 @@ bool exchange_init(struct shell *shell);
 void exchange_fini(struct shell *shell);
 void exchange_reset(struct shell *shell); /* a new epoch */
 void exchange_contribute(struct shell *shell, struct slot *slot, const struct wire_rpc_request *request);
-void exchange_on_gather(struct shell *shell, const struct wire_message *message);
-void exchange_on_gathered(struct shell *shell, const struct wire_message *message);
+
+/* gather.c */
+struct gather_part {
+    uint64_t key;          /* of what is gathered for */
+    const uint32_t *nodes; /* that take part, ascending, this one included */
+    uint32_t node_count;
+    const uint8_t *data; /* this node's part */
+    size_t bytes;        /* <= WIRE_GATHER_BYTES_MAX, of all nodes together too */
+};
+/* data: all nodes' parts, joined in the order of the nodes; borrowed. NULL: the epoch has ended first. */
+typedef void gather_done_fn(struct shell *shell, void *arg, const uint8_t *data, size_t bytes);
+/* part is copied; done is called once. False: it is not begun: no memory, too large, or one of this key is under way. */
+bool gather_begin(struct shell *shell, const struct gather_part *part, gather_done_fn *done, void *arg);
+void gather_on_part(struct shell *shell, const struct wire_message *message);
+void gather_on_answer(struct shell *shell, const struct wire_message *message);
+void gather_say_again(struct shell *shell); /* the connection to the leader is a new one */
+void gather_reset(struct shell *shell);     /* a new epoch, or the end */
+
+/* fence.c */
+void fence_begin(struct shell *shell, const struct pmixsrv_event *event);
 
 /* tables.c */
 bool tables_init(struct shell *shell);

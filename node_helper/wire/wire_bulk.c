@@ -7,7 +7,6 @@
 #include "node_helper/wire/wire_codec.h"
 
 #define REGION_BYTES_MIN 16u /* on the wire, with an empty name */
-#define ITEM_BYTES_MIN 8u    /* on the wire, without data */
 
 static void encode_region(struct wire_writer *writer, const struct wire_region *region) {
     wire_encode_text(writer, region->name, sizeof(region->name));
@@ -82,16 +81,14 @@ void wire_address_decode(struct wire_decoder *decoder, struct wire_message *ret_
 void wire_gather_encode(struct wire_writer *writer, const struct wire_message *message) {
     const struct wire_gather *gather = &message->gather;
 
-    wire_write_u64(writer, gather->sequence);
-    if (!wire_encode_count(writer, gather->item_count, WIRE_RANKS_MAX)) {
+    wire_write_u64(writer, gather->key);
+    wire_write_u32(writer, gather->sequence);
+    if (!wire_encode_count(writer, gather->node_count, WIRE_NODES_MAX)) {
         return;
     }
-    for (uint32_t i = 0; i < gather->item_count; i++) {
-        wire_write_u32(writer, gather->items[i].rank);
-        if (!wire_encode_count(writer, gather->items[i].bytes, WIRE_GATHER_BYTES_MAX)) {
-            return;
-        }
-        wire_write_bytes(writer, gather->items[i].data, gather->items[i].bytes);
+    wire_encode_ascending(writer, gather->nodes, gather->node_count);
+    if (wire_encode_count(writer, gather->bytes, WIRE_GATHER_BYTES_MAX)) {
+        wire_write_bytes(writer, gather->data, gather->bytes);
     }
 }
 
@@ -99,25 +96,19 @@ void wire_gather_decode(struct wire_decoder *decoder, struct wire_message *ret_m
     struct wire_reader *reader = &decoder->reader;
     struct wire_gather *gather = &ret_message->gather;
 
-    gather->sequence = wire_read_u64(reader);
-    gather->item_count = wire_decode_count(reader, WIRE_RANKS_MAX, ITEM_BYTES_MIN);
-    /* The data is copied, so that the frame may go: all of it together is shorter than what is left to read. */
-    size_t data_bytes = reader->failed ? 0 : reader->length - reader->offset;
-    if (!wire_arena_reserve(decoder, wire_arena_need(gather->item_count, sizeof(struct wire_gather_item)) +
-                                         wire_arena_need(data_bytes, 1))) {
+    gather->key = wire_read_u64(reader);
+    gather->sequence = wire_read_u32(reader);
+    gather->node_count = wire_decode_count(reader, WIRE_NODES_MAX, sizeof(uint32_t));
+    /* The data is copied, so that the frame may go: it is shorter than what is left to read. */
+    size_t rest = reader->failed ? 0 : reader->length - reader->offset;
+    if (!wire_arena_reserve(decoder, wire_arena_need(gather->node_count, sizeof(uint32_t)) + wire_arena_need(rest, 1))) {
         return;
     }
-    struct wire_gather_item *items = wire_arena_take(decoder, gather->item_count, sizeof(*items));
-    uint8_t *data = wire_arena_take(decoder, data_bytes, 1);
-    for (uint32_t i = 0; i < gather->item_count && !reader->failed; i++) {
-        items[i].rank = wire_read_u32(reader);
-        items[i].bytes = wire_read_count(reader, WIRE_GATHER_BYTES_MAX);
-        const uint8_t *span = wire_read_span(reader, items[i].bytes);
-        items[i].data = data;
-        if (span != NULL) {
-            memcpy(data, span, items[i].bytes);
-            data += items[i].bytes;
-        }
+    gather->nodes = wire_decode_ascending(decoder, gather->node_count);
+    gather->bytes = wire_decode_count(reader, WIRE_GATHER_BYTES_MAX, 1);
+    uint8_t *data = wire_arena_take(decoder, gather->bytes, 1);
+    if (data != NULL) {
+        wire_read_bytes(reader, data, gather->bytes);
     }
-    gather->items = items;
+    gather->data = data;
 }

@@ -24,7 +24,8 @@
 #define WIRE_REGIONS_MAX 4096u   /* of one rank */
 #define WIRE_REGION_NAME_BYTES 64u
 #define WIRE_FABRIC_ADDRESS_BYTES 512u
-#define WIRE_GATHER_BYTES_MAX 65536u /* of one rank */
+#define WIRE_EXCHANGE_BYTES_MAX 65536u     /* of one rank */
+#define WIRE_GATHER_BYTES_MAX (48u << 20) /* of one node; of all */
 
 #define WIRE_NONE UINT32_MAX      /* no helper, rank, slot, node */
 #define WIRE_LAUNCHER (UINT32_MAX - 1) /* `from` of ckptless-launch */
@@ -67,8 +68,8 @@ enum wire_type {
     WIRE_REGION_QUERY, /* member -> leader: what do the holders have under this name? */
     WIRE_REGION_ANSWER,
     WIRE_ADDRESS,   /* both ways: the fabric address of a helper */
-    WIRE_GATHER,    /* member -> leader: one node's contributions to an exchange */
-    WIRE_GATHERED,  /* leader -> all: everybody's, in rank order */
+    WIRE_GATHER,    /* member -> leader: one node's part of an all-gather */
+    WIRE_GATHERED,  /* leader -> the nodes that take part: everybody's */
     WIRE_TYPE_COUNT
 };
 
@@ -210,16 +211,13 @@ struct wire_address {
     uint8_t address[WIRE_FABRIC_ADDRESS_BYTES];
 };
 
-struct wire_gather_item {
-    uint32_t rank;
+struct wire_gather { /* and GATHERED, without nodes */
+    uint64_t key;      /* what is gathered for: the world's exchanges, or a PMIx fence of certain ranks */
+    uint32_t sequence; /* counts gathers of this key within the epoch */
+    uint32_t node_count;
+    const uint32_t *nodes; /* that take part, ascending */
     uint32_t bytes;
-    const uint8_t *data;
-};
-
-struct wire_gather { /* and GATHERED */
-    uint64_t sequence; /* counts exchanges within the epoch */
-    uint32_t item_count;
-    const struct wire_gather_item *items;
+    const uint8_t *data; /* one node's; GATHERED: everybody's, joined in the order of the nodes */
 };
 
 struct wire_message {

@@ -32,7 +32,7 @@ static size_t request_into(struct wire_writer *writer, const struct wire_rpc_req
         wire_write_u64(writer, request->regions[i].bytes);
         wire_write_u64(writer, request->regions[i].address);
     }
-    if (!wire_encode_count(writer, request->data_bytes, WIRE_GATHER_BYTES_MAX)) {
+    if (!wire_encode_count(writer, request->data_bytes, WIRE_EXCHANGE_BYTES_MAX)) {
         return 0;
     }
     wire_write_bytes(writer, request->data, request->data_bytes);
@@ -57,8 +57,8 @@ static void decode_regions(struct wire_decoder *decoder, struct wire_rpc_request
 
     ret_request->region_count = wire_decode_count(reader, WIRE_REGIONS_MAX, RPC_REGION_BYTES_MIN);
     size_t rest = reader->failed ? 0 : reader->length - reader->offset; /* covers the data that follows */
-    if (rest > WIRE_GATHER_BYTES_MAX) {
-        rest = WIRE_GATHER_BYTES_MAX;
+    if (rest > WIRE_EXCHANGE_BYTES_MAX) {
+        rest = WIRE_EXCHANGE_BYTES_MAX;
     }
     if (!wire_arena_reserve(decoder, wire_arena_need(ret_request->region_count, sizeof(struct wire_rpc_region)) +
                                          wire_arena_need(rest, 1))) {
@@ -95,7 +95,7 @@ bool wire_rpc_request_decode(const uint8_t *bytes, size_t count, struct wire_are
     ret_request->step = wire_read_u64(reader);
     ret_request->sequence = wire_read_u64(reader);
     decode_regions(&decoder, ret_request);
-    ret_request->data_bytes = wire_decode_count(reader, WIRE_GATHER_BYTES_MAX, 1);
+    ret_request->data_bytes = wire_decode_count(reader, WIRE_EXCHANGE_BYTES_MAX, 1);
     uint8_t *data = wire_arena_take(&decoder, ret_request->data_bytes, 1);
     if (data != NULL) {
         wire_read_bytes(reader, data, ret_request->data_bytes);

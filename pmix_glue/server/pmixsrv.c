@@ -25,6 +25,7 @@ void pmixsrv_queue(struct pmixsrv *server, const struct pmixsrv_event *event) {
     struct queued *queued = malloc(sizeof(*queued));
     if (queued == NULL) {
         free(event->data);
+        free(event->ranks);
         return; /* the program waits, is late and is replaced */
     }
     *queued = (struct queued){ .event = *event };
@@ -187,6 +188,7 @@ static void free_server(struct pmixsrv *server) {
     struct pmixsrv_event event;
     while (pmixsrv_poll(server, &event)) {
         free(event.data);
+        free(event.ranks);
     }
     for (uint32_t node = 0; server->hosts != NULL && node < server->node_count; node++) {
         free(server->hosts[node]);
@@ -334,7 +336,7 @@ void pmixsrv_reply(struct pmixsrv *server, void *reply, const void *bytes, size_
 
 void pmixsrv_fence_done(struct pmixsrv *server, void *reply, bool ok, const void *bytes, size_t count) {
     close_reply(server, reply);
-    shift_reply(server, reply, ok ? PMIX_SUCCESS : PMIX_ERR_NOT_SUPPORTED, bytes, count);
+    shift_reply(server, reply, ok ? PMIX_SUCCESS : PMIX_ERR_PARTIAL_SUCCESS, bytes, count);
 }
 
 struct notice {

@@ -34,7 +34,7 @@ enum pmixsrv_event_type {
     PMIXSRV_EVENT_LOST,    /* the client's connection ended without finalize; comes up to 1 s late */
     PMIXSRV_EVENT_REQUEST, /* bytes; `reply` must be answered once with pmixsrv_reply(), sooner or later */
     PMIXSRV_EVENT_ABORT,   /* PMIx_Abort: status, text */
-    PMIXSRV_EVENT_FENCE,   /* all local ranks have contributed `data`; answer with pmixsrv_fence_done() */
+    PMIXSRV_EVENT_FENCE,   /* all local participants have entered it with `data`; answer with pmixsrv_fence_done() */
 };
 
 struct pmixsrv_event {
@@ -45,6 +45,8 @@ struct pmixsrv_event {
     void *reply;   /* REQUEST, FENCE */
     uint8_t *data; /* belongs to the caller of poll: free() */
     size_t bytes;
+    uint32_t *ranks; /* FENCE: the participants, as the programs list them; belongs to the caller of poll: free() */
+    uint32_t rank_count; /* 0: the whole world */
     char text[256];
 };
 
@@ -66,7 +68,7 @@ enum pmixsrv_result pmixsrv_environment(struct pmixsrv *server, uint32_t rank, c
     __attribute__((warn_unused_result));
 /* Answers a REQUEST; bytes are copied. */
 void pmixsrv_reply(struct pmixsrv *server, void *reply, const void *bytes, size_t count);
-/* Answers a FENCE with everybody's data joined (ok), or with an error. */
+/* Answers a FENCE with everybody's data joined; not ok: it has lost a participant (PMIX_ERR_PARTIAL_SUCCESS). */
 void pmixsrv_fence_done(struct pmixsrv *server, void *reply, bool ok, const void *bytes, size_t count);
 /* Sends the event "this world has ended, `epoch` begins" to the local client `rank`. */
 void pmixsrv_interrupt(struct pmixsrv *server, uint32_t rank, uint64_t epoch);

@@ -107,26 +107,39 @@ static pmix_status_t on_job_control(const pmix_proc_t *proc, const pmix_proc_t t
     return PMIX_SUCCESS;
 }
 
+/* False: someone takes part who is not of this step, or no memory. A wildcard is the world: no list. */
+static bool copy_participants(const struct pmixsrv *server, const pmix_proc_t procs[], size_t count,
+                              struct pmixsrv_event *event) {
+    event->ranks = calloc(count + 1, sizeof(*event->ranks));
+    for (size_t i = 0; event->ranks != NULL && i < count; i++) {
+        if (!is_ours(server, &procs[i])) {
+            return false;
+        }
+        if (procs[i].rank == PMIX_RANK_WILDCARD) {
+            event->rank_count = 0;
+            return true;
+        }
+        event->ranks[event->rank_count++] = procs[i].rank;
+    }
+    return event->ranks != NULL && count > 0;
+}
+
 static pmix_status_t on_fence(const pmix_proc_t procs[], size_t proc_count, const pmix_info_t info[], size_t count,
                               char *data, size_t bytes, pmix_modex_cbfunc_t done, void *done_arg) {
     struct pmixsrv *server = pmixsrv_current;
+    struct pmixsrv_event event = { .type = PMIXSRV_EVENT_FENCE, .data = (uint8_t *)data, .bytes = bytes };
     (void)info;
     (void)count;
-    if (proc_count == 0 || !is_ours(server, &procs[0])) {
+    struct reply *reply = copy_participants(server, procs, proc_count, &event) ? open_reply(server) : NULL;
+    if (reply == NULL) {
+        free(event.ranks);
         free(data);
         return PMIX_ERR_NOT_SUPPORTED;
-    }
-    struct reply *reply = open_reply(server);
-    if (reply == NULL) {
-        free(data);
-        return PMIX_ERR_NOMEM;
     }
     reply->is_fence = true;
     reply->fence_done = done;
     reply->done_arg = done_arg;
-    struct pmixsrv_event event = {
-        .type = PMIXSRV_EVENT_FENCE, .rank = procs[0].rank, .reply = reply, .data = (uint8_t *)data, .bytes = bytes
-    };
+    event.reply = reply;
     pmixsrv_queue(server, &event);
     return PMIX_SUCCESS;
 }

@@ -23,9 +23,7 @@ static const struct wire_seat seats[] = { { 1, 0, 5, 2 }, { 7, 1, 1, 0 }, { 7, 0
 static const uint32_t ascending[] = { 1, 7, 4000000000u };
 static const struct wire_region regions[] = { { .name = "model", .shard = 0, .bytes = 4096 },
                                               { .name = "rng", .shard = 9, .bytes = UINT64_MAX } };
-static const struct wire_gather_item items[] = { { 0, 3, (const uint8_t *)"abc" },
-                                                 { 1, 0, (const uint8_t *)"" },
-                                                 { 2, 5, (const uint8_t *)"de\0fg" } };
+static const uint32_t nodes[] = { 0, 2, 8191 };
 
 /* One message of the type, with every field away from zero. */
 static struct wire_message sample(enum wire_type type) {
@@ -96,7 +94,7 @@ static struct wire_message sample(enum wire_type type) {
         break;
     case WIRE_GATHER:
     case WIRE_GATHERED:
-        message.gather = (struct wire_gather){ 8, 3, items };
+        message.gather = (struct wire_gather){ 0x1234567890abcdef, 8, 3, nodes, 5, (const uint8_t *)"de\0fg" };
         break;
     case WIRE_GO:
     case WIRE_WARM:
@@ -190,7 +188,7 @@ static void oversized_counts_are_refused(void **state) {
     } rows[] = {
         { WIRE_ROSTER, HEADER_BYTES + 8 },  { WIRE_STOP, HEADER_BYTES + 4 },   { WIRE_STOP, HEADER_BYTES + 8 },
         { WIRE_PLAN, HEADER_BYTES + 33 },   { WIRE_PLAN, HEADER_BYTES + 37 },  { WIRE_TABLE, HEADER_BYTES + 4 },
-        { WIRE_ADDRESS, HEADER_BYTES + 4 }, { WIRE_GATHER, HEADER_BYTES + 8 }, { WIRE_GATHER, HEADER_BYTES + 16 },
+        { WIRE_ADDRESS, HEADER_BYTES + 4 }, { WIRE_GATHER, HEADER_BYTES + 12 }, { WIRE_GATHER, HEADER_BYTES + 28 },
         { WIRE_REPORT, HEADER_BYTES },
     };
     static const uint32_t counts[] = { 4, 100, 8192, 8193, 65537, 1u << 20, 0x10000001, UINT32_MAX };
@@ -298,9 +296,9 @@ static void decoded_fields_are_the_encoded_ones(void **state) {
     assert_memory_equal(message.stop.seats, seats, sizeof(seats));
     assert_memory_equal(message.stop.members, ascending, sizeof(ascending));
     assert_true(decode_copy(bytes, encode_sample(WIRE_GATHER, bytes), &arena, &message));
-    assert_int_equal(message.gather.items[2].bytes, 5);
-    assert_memory_equal(message.gather.items[0].data, "abc", 3);
-    assert_memory_equal(message.gather.items[2].data, "de\0fg", 5);
+    assert_memory_equal(message.gather.nodes, nodes, sizeof(nodes));
+    assert_int_equal(message.gather.bytes, 5);
+    assert_memory_equal(message.gather.data, "de\0fg", 5);
     assert_true(decode_copy(bytes, encode_sample(WIRE_REPORT, bytes), &arena, &message));
     assert_string_equal(message.report.line, "lost n2");
     assert_string_equal(message.report.json, "{\"event\":\"loss\"}");

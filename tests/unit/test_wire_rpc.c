@@ -90,7 +90,7 @@ static void bad_requests_are_refused(void **state) {
         assert_false(decode_request(bad, count, &arena, &got));
         assert_true(arena.capacity < 2 * BYTES_MAX);
     }
-    request.data_bytes = WIRE_GATHER_BYTES_MAX + 1;
+    request.data_bytes = WIRE_EXCHANGE_BYTES_MAX + 1;
     assert_int_equal(wire_rpc_request_encode(&request, bytes, sizeof(bytes)), 0);
     request = request_sample(0);
     assert_int_equal(wire_rpc_request_encode(&request, bytes, sizeof(bytes)), 0);
