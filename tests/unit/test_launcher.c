@@ -105,7 +105,7 @@ static void the_roster_goes_out_when_all_are_there(void **state) {
             snprintf(host, sizeof(host), "n%u", m + 1);
             assert_int_equal(helper->members[m].id, m);
             assert_int_equal(helper->members[m].node, m);
-            assert_int_equal(helper->members[m].slot_count, m + 1);
+            assert_int_equal(helper->members[m].slot_count, 2);
             assert_int_equal(helper->members[m].port, 40000 + m);
             assert_string_equal(helper->members[m].host, host);
             assert_string_equal(helper->members[m].address, "127.0.0.1");
@@ -162,15 +162,18 @@ static void a_successor_gets_the_roster_of_the_step(void **state) {
 
 static void what_does_not_fit_together_ends_the_launch_in_words(void **state) {
     static const struct {
-        uint32_t node, node_count, spare_nodes, predecessor;
+        uint32_t node, node_count, spare_nodes, predecessor, slot_count;
         const char *version, *why;
     } cases[] = {
-        { 1, 2, 1, WIRE_NONE, "0.0.9",
+        { 1, 2, 1, WIRE_NONE, 1, PACKAGE_VERSION,
+          "n1 got 2 tasks but n2 1: with spares each node needs the same number; allocate the nodes with "
+          "--ntasks-per-node" },
+        { 1, 2, 1, WIRE_NONE, 2, "0.0.9",
           "n2 has ckptless 0.0.9, the host of srun " PACKAGE_VERSION ": all need the same" },
-        { 1, 3, 1, WIRE_NONE, PACKAGE_VERSION, "n2 knows of 3 nodes and 1 spares, the others of 2 and 1" },
-        { 1, 2, 0, WIRE_NONE, PACKAGE_VERSION, "n2 knows of 2 nodes and 0 spares, the others of 2 and 1" },
-        { 2, 2, 1, WIRE_NONE, PACKAGE_VERSION, "n2 reports as node 2 of 2 with 1 spares: this cannot be" },
-        { 0, 2, 1, 0, PACKAGE_VERSION, "the helper of n2 has died during the launch" },
+        { 1, 3, 1, WIRE_NONE, 2, PACKAGE_VERSION, "n2 knows of 3 nodes and 1 spares, the others of 2 and 1" },
+        { 1, 2, 0, WIRE_NONE, 2, PACKAGE_VERSION, "n2 knows of 2 nodes and 0 spares, the others of 2 and 1" },
+        { 2, 2, 1, WIRE_NONE, 2, PACKAGE_VERSION, "n2 reports as node 2 of 2 with 1 spares: this cannot be" },
+        { 0, 2, 1, 0, 2, PACKAGE_VERSION, "the helper of n2 has died during the launch" },
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct bench *bench = *state;
@@ -187,6 +190,7 @@ static void what_does_not_fit_together_ends_the_launch_in_words(void **state) {
         second->hello.hello.node_count = cases[i].node_count;
         second->hello.hello.spare_nodes = cases[i].spare_nodes;
         second->hello.hello.predecessor = cases[i].predecessor;
+        second->hello.hello.slot_count = cases[i].slot_count;
         bench_connect(bench, second);
         bench_wait(bench, &second->is_refused);
         bench_wait(bench, &first->is_refused);

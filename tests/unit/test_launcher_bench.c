@@ -182,7 +182,7 @@ static void fill_hello(struct bench_helper *helper, uint32_t node, uint32_t node
     helper->hello.from = WIRE_NONE;
     hello->node = node;
     hello->node_count = node_count;
-    hello->slot_count = node + 1;
+    hello->slot_count = 2;
     hello->spare_nodes = node_count > 1 ? 1 : 0;
     hello->predecessor = WIRE_NONE;
     hello->port = (uint16_t)(40000 + (helper - helper->bench->helpers));
