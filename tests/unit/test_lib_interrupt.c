@@ -88,8 +88,8 @@ static void the_function_is_told_once_a_loss(void **state) {
     interrupt_set_function(fixture.interrupt, on_interrupt, &other); /* pending: the new one is told */
     assert_true(test_wait(is_told, &other));
     assert_int_equal(atomic_load(&told.count), 1);
-    interrupt_enter(fixture.interrupt, EPOCH + 2, 3);
     atomic_store(&other.count, 0);
+    interrupt_enter(fixture.interrupt, EPOCH + 2, 3);
     interrupt_notify(fixture.interrupt, EPOCH + 3);
     assert_true(test_wait(is_told, &other));
     assert_int_equal(atomic_load(&other.epoch), 3);

@@ -56,6 +56,9 @@ static int run_world(struct ckptless *ctx, int pair[2]) {
     if (ckptless_update(ctx, 6, nothing, NULL) != CKPTLESS_OK || ckptless_watch_fd(ctx, pair[0]) != CKPTLESS_OK) {
         return 13;
     }
+    if (ckptless_pause(ctx, "about to wait") != CKPTLESS_OK) { /* the test interrupts after it */
+        return 19;
+    }
     if (recv(pair[0], &byte, 1, 0) != 0 || !ckptless_interrupted(ctx)) { /* until the event */
         return 14;
     }
@@ -266,7 +269,7 @@ static int end_all(void **state) {
 
 /* ---- the tests */
 
-/* INIT to the commit of step 6. */
+/* INIT to the commit of step 6, and until the program watches its socket. */
 static void play_first_world(void) {
     void *to = NULL;
     struct wire_rpc_request request;
@@ -282,6 +285,8 @@ static void play_first_world(void) {
     (void)next_request(&interrupted, WIRE_RPC_COMMITTED, &request, &to);
     assert_int_equal(request.step, 6);
     assert_int_equal(request.epoch, EPOCH);
+    reply(to, CKPTLESS_OK, EPOCH, 0);
+    (void)next_request(&interrupted, WIRE_RPC_PAUSE, &request, &to);
     reply(to, CKPTLESS_OK, EPOCH, 0);
 }
 
