@@ -227,7 +227,7 @@ static void on_event(struct shell *shell, const struct pmixsrv_event *event) {
         }
         return;
     case PMIXSRV_EVENT_LOST:
-        if (slot != NULL) {
+        if (slot != NULL && slot->attached) { /* before INIT it may be a predecessor's, which died while connecting */
             slots_on_disconnected(shell, slot);
         }
         return;

@@ -11,13 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "node_helper/wire/wire_rpc.h"
 #include "pmix_glue/server/pmixsrv_private.h"
-
-#define LATE_LOSS_NS 1500000000u /* a timer of 1 s inside PMIx, and some */
 
 struct pmixsrv *pmixsrv_current;
 
@@ -45,27 +42,22 @@ uint32_t pmixsrv_serial(struct pmixsrv *server, uint32_t rank) {
     return serial;
 }
 
-static uint64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-void pmixsrv_set_connected(struct pmixsrv *server, uint32_t rank, bool is_connected) {
+void pmixsrv_on_connection(struct pmixsrv *server, uint32_t rank) {
     pthread_mutex_lock(&server->lock);
     if (rank < server->client_count) {
-        server->clients[rank].is_connected = is_connected;
+        server->clients[rank].connection_count++;
+        server->clients[rank].is_connected = true;
     }
     pthread_mutex_unlock(&server->lock);
 }
 
-bool pmixsrv_lose_connection(struct pmixsrv *server, uint32_t rank) {
+bool pmixsrv_on_connection_end(struct pmixsrv *server, uint32_t rank) {
     bool newest = false;
     pthread_mutex_lock(&server->lock);
     if (rank < server->client_count) {
         struct client *client = &server->clients[rank];
-        newest = !client->predecessor_open || now_ns() - client->registered_ns > LATE_LOSS_NS;
-        client->predecessor_open = false;
+        client->connection_count -= client->connection_count > 0;
+        newest = client->connection_count == 0 && client->is_connected;
         client->is_connected = client->is_connected && !newest;
     }
     pthread_mutex_unlock(&server->lock);
@@ -256,9 +248,7 @@ enum pmixsrv_result pmixsrv_register_client(struct pmixsrv *server, uint32_t ran
     }
     pthread_mutex_lock(&server->lock);
     client->is_registered = true;
-    client->predecessor_open = client->is_connected;
     client->is_connected = false;
-    client->registered_ns = now_ns();
     *ret_serial = ++client->serial;
     pthread_mutex_unlock(&server->lock);
     return PMIXSRV_OK;

@@ -17,7 +17,7 @@ enum pmixsrv_result { PMIXSRV_OK = 0, PMIXSRV_ERR_NO_MEMORY, PMIXSRV_ERR_PMIX, P
 struct pmixsrv_config {
     const char *nspace;    /* "ckptless.JOB.STEP" */
     const char *host;      /* this node's name */
-    const char *directory; /* for PMIx's files: made by the caller, mode 0700; removed with all it holds by close */
+    const char *directory; /* for PMIx's files: made by the caller, mode 0700; removed once the server runs */
     uint32_t rank_count;   /* of the world */
     uint32_t universe;     /* ranks and parked slots */
     uint32_t node_count;
@@ -31,7 +31,7 @@ enum pmixsrv_event_type {
     PMIXSRV_EVENT_OPENED, /* the server runs (or result says why not: text) */
     PMIXSRV_EVENT_CONNECTED,
     PMIXSRV_EVENT_FINALIZED,
-    PMIXSRV_EVENT_LOST,    /* the client's connection ended without finalize; comes up to 1 s late */
+    PMIXSRV_EVENT_LOST,    /* the client's connection ended without finalize; comes 1 s late, or later */
     PMIXSRV_EVENT_REQUEST, /* bytes; `reply` must be answered once with pmixsrv_reply(), sooner or later */
     PMIXSRV_EVENT_ABORT,   /* PMIx_Abort: status, text */
     PMIXSRV_EVENT_FENCE,   /* all local participants have entered it with `data`; answer with pmixsrv_fence_done() */

@@ -35,8 +35,7 @@ struct client {
     uint32_t rank;
     uint32_t serial;
     bool is_registered, is_connected;
-    bool predecessor_open; /* the serial before was connected, and neither took leave nor was said to be lost */
-    uint64_t registered_ns;
+    uint32_t connection_count; /* of this name, predecessors' too: up, as far as PMIx has told */
 };
 
 struct pmixsrv {
@@ -67,11 +66,12 @@ extern pmix_server_module_t pmixsrv_module;
 void pmixsrv_queue(struct pmixsrv *server, const struct pmixsrv_event *event);
 /* Serial of the newest registration of this rank; 0: none. Any thread. */
 uint32_t pmixsrv_serial(struct pmixsrv *server, uint32_t rank);
-/* The newest registration's connection is up, or has ended. Any thread. */
-void pmixsrv_set_connected(struct pmixsrv *server, uint32_t rank, bool is_connected);
-/* A connection of this rank was lost: false when it was the one of the registration before, whose loss PMIx tells up to
- * a second later, when its successor is there already. Any thread. */
-bool pmixsrv_lose_connection(struct pmixsrv *server, uint32_t rank);
+/* A process of this name has connected. Any thread. */
+void pmixsrv_on_connection(struct pmixsrv *server, uint32_t rank);
+/* A connection of this name was lost or took leave. PMIx tells a loss a second late, or later, when the successor is
+ * there already, and does not say whose it was: true when none is left and the newest registration had one. Any thread.
+ */
+bool pmixsrv_on_connection_end(struct pmixsrv *server, uint32_t rank);
 /* An event of the default handler: only lost connections are ours. */
 void pmixsrv_on_event(size_t handler, pmix_status_t status, const pmix_proc_t *source, pmix_info_t info[], size_t count,
                       pmix_info_t results[], size_t result_count, pmix_event_notification_cbfunc_fn_t done,

@@ -16,11 +16,12 @@ static void queue_client(const pmix_proc_t *proc, enum pmixsrv_event_type type, 
     if (!is_ours(server, proc)) {
         return;
     }
-    if (type == PMIXSRV_EVENT_LOST && !pmixsrv_lose_connection(server, proc->rank)) {
-        return;
+    if (type == PMIXSRV_EVENT_CONNECTED) {
+        pmixsrv_on_connection(server, proc->rank);
     }
-    if (type == PMIXSRV_EVENT_CONNECTED || type == PMIXSRV_EVENT_FINALIZED) {
-        pmixsrv_set_connected(server, proc->rank, type == PMIXSRV_EVENT_CONNECTED);
+    if ((type == PMIXSRV_EVENT_LOST || type == PMIXSRV_EVENT_FINALIZED) &&
+        !pmixsrv_on_connection_end(server, proc->rank)) {
+        return;
     }
     struct pmixsrv_event event = { .type = type, .rank = proc->rank, .status = status };
     event.serial = pmixsrv_serial(server, proc->rank);
@@ -165,20 +166,21 @@ static pmix_status_t on_deregister_events(pmix_status_t *codes, size_t code_coun
     return PMIX_OPERATION_SUCCEEDED;
 }
 
+/* PMIx (4.2.2) keeps a loss for a second, longer when another comes, of whatever rank, and tells all of them as one
+ * event: the first as its source, each further one as a PMIX_PROCID. */
 void pmixsrv_on_event(size_t handler, pmix_status_t status, const pmix_proc_t *source, pmix_info_t info[], size_t count,
                       pmix_info_t results[], size_t result_count, pmix_event_notification_cbfunc_fn_t done,
                       void *done_arg) {
-    const pmix_proc_t *affected = source;
     (void)handler;
     (void)results;
     (void)result_count;
-    for (size_t i = 0; i < count; i++) {
-        if (strncmp(info[i].key, PMIX_EVENT_AFFECTED_PROC, PMIX_MAX_KEYLEN) == 0 && info[i].value.type == PMIX_PROC) {
-            affected = info[i].value.data.proc;
+    if (status == PMIX_ERR_LOST_CONNECTION && source != NULL) {
+        queue_client(source, PMIXSRV_EVENT_LOST, status, NULL);
+        for (size_t i = 0; i < count; i++) {
+            if (strncmp(info[i].key, PMIX_PROCID, PMIX_MAX_KEYLEN) == 0 && info[i].value.type == PMIX_PROC) {
+                queue_client(info[i].value.data.proc, PMIXSRV_EVENT_LOST, status, NULL);
+            }
         }
-    }
-    if (status == PMIX_ERR_LOST_CONNECTION && affected != NULL) {
-        queue_client(affected, PMIXSRV_EVENT_LOST, status, NULL);
     }
     if (done != NULL) {
         done(PMIX_EVENT_ACTION_COMPLETE, NULL, 0, NULL, NULL, done_arg);
