@@ -1,10 +1,17 @@
-# Tests that the build does not compile; unit tests are listed beside what they test.
-EXTRA_DIST += \
-	tests/tidy \
-	tests/system/lib.sh \
-	tests/system/t0100-lab.t
+# Tests that the build does not compile need no list: dist-hook takes tests/ along whole. Unit tests are listed beside what
+# they test.
+
+# What the system tests run; `make system-programs` builds it, without the unit tests. Not installed, and no script of
+# libtool's in between: the tests look for processes by these names.
+system_programs = tests/programs/steps
+check_PROGRAMS += $(system_programs)
+tests_programs_steps_SOURCES = tests/programs/steps.c
+tests_programs_steps_LDADD = libckptless.la
+tests_programs_steps_LDFLAGS = -no-install
+
+system-programs: $(system_programs)
 
 # For ./check: the names of all test programs.
 print-tests:
 	@echo $(TESTS)
-.PHONY: print-tests
+.PHONY: print-tests system-programs

@@ -1,0 +1,159 @@
+# Jobs that train charlm, for the system tests that disturb them: start, watch, hit, and compare with a run that nobody
+# disturbed. Sourced after lib.sh. The shell's lab has 4 active nodes, n1 to n4; spares come after them.
+#
+#   reference            trains undisturbed and keeps what was printed
+#   train NAME           submits the same training; sets job, out, timeline
+#   reached STEP         waits until rank 0 has printed that step
+#   hit NODE...          SIGKILL for the training process of each node, all at the same moment
+#   has_survived WHAT    waits for the job's end, and checks all that must hold after it
+
+charlm=$CKPTLESS_PREFIX/lib/ckptless/examples/charlm
+words=/usr/share/dict/words
+spares=1
+steps=150
+step_ms=20
+
+# submit NAME COMMAND...: a batch job of four active nodes and the spares, whose only step is COMMAND.
+submit() {
+    local name=$1
+    shift
+    out=$work/$name.out
+    job=$(sbatch --parsable --job-name="$name" --output="$out" --chdir="$work" --nodes=4 --ntasks-per-node=1 \
+        --ckptless="spares=$spares" --wrap "exec srun $*") || bail "sbatch takes the job"
+    timeline=$work/ckptless-$job.0.jsonl
+}
+
+train() {
+    submit "$1" "$charlm --steps $steps --step-ms $step_ms --print-every 10 --data $words"
+}
+
+# What charlm printed, each fact once: a step that was done again must have had the same loss.
+trained() {
+    grep -E '^(step|final) ' "$out" | sort -u
+}
+
+# The weights depend on the number of ranks and steps, not on how long a step takes.
+reference() {
+    local step_ms=${1:-0}
+    train reference
+    wait_for 60 said '^final' || show_job
+    wait_for 20 job_is_gone || show_job
+    wanted=$(trained)
+    like "$wanted" "final step $steps .* weights [0-9a-f]{16}" "an undisturbed run ends with its weights"
+}
+
+# said EXTENDED-REGEX [TIMES]: the job has printed at least so many such lines.
+said() {
+    [ "$(grep -cE "$1" "$out" 2>/dev/null)" -ge "${2:-1}" ]
+}
+
+reached() {
+    wait_for 30 said "^step $1 " || {
+        show_job
+        bail "training reaches step $1"
+    }
+}
+
+# resumed TIMES: waits until so many recoveries are over.
+resumed() {
+    wait_for "${2:-20}" said '^ckptless: resumed at step' "$1"
+}
+
+job_is_gone() {
+    [ -z "$(squeue -h -j "$job" -o %T 2>/dev/null)" ]
+}
+
+all_idle() {
+    [ "$(sinfo -h -N -o %T | sort -u)" = idle ]
+}
+
+# One value of scontrol's: job_fact JobState
+job_fact() {
+    scontrol -o show job "$job" | tr ' ' '\n' | sed -n "s/^$1=//p"
+}
+
+# The processes NAME (default: charlm) of node I, as pids of the machine.
+pids_of() {
+    local pid name=${2:-charlm}
+    # shellcheck disable=SC1091
+    . "$lab_dir/lab.env"
+    for pid in $(pgrep -x "$name"); do
+        [ ! "/run/netns/ckl${lab_number}n$1" -ef "/proc/$pid/ns/net" ] || echo "$pid"
+    done
+}
+
+hit() {
+    local node pids=()
+    for node in "$@"; do
+        # shellcheck disable=SC2207
+        pids+=($(pids_of "$node"))
+    done
+    [ ${#pids[@]} -eq $# ] || note "hit $*: ${#pids[@]} processes"
+    kill -KILL "${pids[@]}"
+}
+
+# random_node NODE...: one of them.
+random_node() {
+    local nodes=("$@")
+    echo "${nodes[RANDOM % ${#nodes[@]}]}"
+}
+
+show_job() {
+    note "--- $out"
+    note "$(tail -n 25 "$out" 2>&1)"
+    note "--- $timeline"
+    note "$(tail -n 12 "$timeline" 2>&1)"
+    note "--- scontrol: $(scontrol -o show job "$job" 2>&1 | grep -oE '(JobState|Reason|Restarts|ExitCode|NodeList|NumNodes)=\S+' | tr '\n' ' ')"
+}
+
+events() {
+    jq -r "select(.event == \"$1\") | ${2:-.event}" "$timeline"
+}
+
+# has_survived WHAT [SECONDS]: the end of the job and of the training, and that nothing shows but lines. SECONDS: until
+# the training is over.
+has_survived() {
+    local what=$1 good=0 failures_before=$tap_failures
+    ok "$what: training reaches its end" wait_for "${2:-60}" said '^final'
+    ok "$what: and 20 s later at most the job has ended" wait_for 20 job_is_gone || scancel "$job"
+    is "$(trained)" "$wanted" "$what: each step's loss and the weights are those of the undisturbed run, bit by bit"
+    is "$(job_fact JobState) $(job_fact ExitCode) $(job_fact Restarts)" "COMPLETED 0:0 0" \
+        "$what: Slurm counts it as completed, exit code 0, no requeue"
+    ok "$what: each line of the timeline is a JSON object" jq -e 'type == "object"' "$timeline"
+    is "$(jq -r .event "$timeline" | sed '1p;$!d' | tr '\n' ' ') $(events end .exit_code)" "start end  0" \
+        "$what: from start to end, with exit code 0"
+    [ "$tap_failures" -eq "$failures_before" ] && good=1
+    [ $good -eq 1 ] || show_job
+    [ $good -eq 1 ]
+}
+
+# What a step has forgotten on nodes that are up: processes other than the node's own, shared memory, sockets, files.
+step_leftovers() {
+    local i pid comm
+    # shellcheck disable=SC1091
+    . "$lab_dir/lab.env"
+    for ((i = 1; i <= lab_count; i++)); do
+        for pid in $(ip netns pids "ckl${lab_number}n$i"); do
+            [[ $(sed -n 's/^State:\t//p' "/proc/$pid/status" 2>/dev/null) != Z* ]] || continue
+            read -r comm 2>/dev/null <"/proc/$pid/comm" || continue
+            case $comm in slurmd | bash | unshare) ;; *) echo "n$i: process $comm" ;; esac
+        done
+        [ -e "$lab_dir/run/n$i.init" ] || continue
+        "$top/lab/exec" "$i" find /dev/shm -mindepth 1 -printf "n$i: %p\n" 2>/dev/null
+        "$top/lab/exec" "$i" awk -v n="n$i" '$NF ~ /^@/ { print n ": socket " $NF }' /proc/net/unix 2>/dev/null
+    done
+    find "${TMPDIR:-/tmp}" -maxdepth 1 \( -name 'pmix*' -o -name 'ckptless*' \) ! -name 'ckptless-lab-*' -printf 'file %p\n'
+}
+
+has_no_step_leftovers() {
+    [ -z "$(step_leftovers)" ]
+}
+
+# The end of each test: first what the steps left on the living nodes, then what the lab left on the machine.
+done_clean() {
+    wait_for 5 has_no_step_leftovers
+    is "$(step_leftovers)" "" "nothing of the steps is left on the nodes"
+    lab_stop
+    no_leftovers "nothing is left behind"
+    done_testing
+}
