@@ -36,6 +36,7 @@ struct launcher {
     int from_fd; /* its descriptor 3 */
     uint32_t job;
     atomic_bool is_stopping; /* its end is no surprise */
+    atomic_bool is_read;     /* its verdict, or its end, is known */
     bool has_thread;
     pthread_t thread;
     size_t length; /* bytes of `line` that are filled */
@@ -215,6 +216,19 @@ static bool await_ready(struct launcher *launcher) {
     return set;
 }
 
+/* What srun ends with where Slurm cannot know it; -1: as Slurm says. */
+static atomic_int decided_code = -1;
+
+/* After all exit handlers, Slurm's spank_fini among them; also when srun ends by itself, because a node that was given up
+ * has come back and said how its tasks ended. */
+__attribute__((destructor)) static void exit_as_decided(void) {
+    int code = atomic_load(&decided_code);
+    if (code >= 0) {
+        (void)fflush(NULL);
+        _exit(code);
+    }
+}
+
 /* Slurm cannot know the code of a step that has lost nodes: srun is ended here. exit(), not _exit(): srun puts the
  * terminal back in an atexit handler. Slurm's own watcher then clears the step away. */
 static void end_srun(const struct launcher *launcher, int code) {
@@ -225,6 +239,7 @@ static void end_srun(const struct launcher *launcher, int code) {
             (void)complete_job(launcher->job, (uint32_t)code << 8);
         }
     }
+    atomic_store(&decided_code, code);
     exit(code);
 }
 
@@ -237,6 +252,8 @@ static void *read_answers(void *argument) {
             find_value(line, "lost", lost, sizeof(lost))) {
             is_over = true;
             if (strtoul(lost, NULL, 10) > 0) {
+                atomic_store(&decided_code, (int)(strtoul(code, NULL, 10) & 0xff));
+                atomic_store(&launcher->is_read, true);
                 struct timespec grace = { .tv_nsec = GRACE_MS * 1000000L };
                 nanosleep(&grace, NULL);
                 end_srun(launcher, (int)(strtoul(code, NULL, 10) & 0xff));
@@ -246,6 +263,7 @@ static void *read_answers(void *argument) {
             end_srun(launcher, PLUGIN_EXIT_CODE);
         }
     }
+    atomic_store(&launcher->is_read, true);
     if (!is_over && !atomic_load(&launcher->is_stopping)) {
         slurm_error("ckptless: ckptless-launch has ended; the step goes on, but nothing more is reported");
     }
@@ -299,8 +317,12 @@ void srun_stop(void) {
         nanosleep(&pause, NULL);
     }
     launcher->pid = 0;
-    /* The thread ends with the pipe; it is not waited for: it may be the one that is ending srun. */
+    /* The thread ends with the pipe; only its word is waited for: it may be the one that is ending srun. */
     if (launcher->has_thread) {
+        while (!atomic_load(&launcher->is_read) && now_ms() < deadline_ms) {
+            struct timespec pause = { .tv_nsec = 2000000L };
+            nanosleep(&pause, NULL);
+        }
         pthread_detach(launcher->thread);
         launcher->has_thread = false;
     }

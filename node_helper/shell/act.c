@@ -137,7 +137,7 @@ static void trace(struct shell *shell, const struct core_trace *trace) {
     }
     rollcall_report(shell, trace);
     if (core_is_leader(shell->core)) {
-        shrink_lost_nodes(shell);
+        shrink_on_trace(shell, trace);
     }
     if (trace->type == CORE_TRACE_EPOCH || trace->type == CORE_TRACE_START) {
         say_master_replaced(shell);

@@ -301,8 +301,8 @@ void pulls_start(struct shell *shell, const struct core_action *action);
 void pulls_cancel(struct shell *shell, uint32_t slot);
 
 /* shrink.c */
-/* Leader: what node_was_lost names and Slurm was not yet told of. */
-void shrink_lost_nodes(struct shell *shell);
-void shrink_fini(struct shell *shell); /* a run under way is cut short */
+/* Leader, after the trace has been noted: a lost node leaves the job soon. */
+void shrink_on_trace(struct shell *shell, const struct core_trace *trace);
+void shrink_fini(struct shell *shell); /* a run under way is soon cut short */
 
 #endif

@@ -1,10 +1,12 @@
 /*
- * Lost nodes leave the job's allocation at once, by way of ckptless-shrink: a node that returns before slurmctld has
- * missed it would make srun abort the step, and one that does not would keep the job from ending. One run at a time;
- * what is lost meanwhile goes with the next. Nothing waits for it.
+ * Lost nodes leave the job's allocation, by way of ckptless-shrink: a node that starts again before slurmctld has missed
+ * it would make srun abort the step, and one that does not would keep the job from ending. When the step has resumed, and
+ * a second after the loss at the latest: what is lost at once goes at once, for Slurm 22.05 without slurmdbd shrinks a job
+ * only one time. One run at a time; nothing waits for it.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
@@ -16,11 +18,13 @@
 #include "node_helper/shell/shell.h"
 
 #define SHRINK_MS_MAX 30000 /* slurmctld answers in milliseconds, or in the seconds of its own time-outs */
+#define SOON_MS 1000
+#define FAREWELL_MS 150 /* for a run that is under way when the helper ends */
 
 struct shrink {
     pid_t pid; /* 0: none runs */
     int fd;    /* its stderr */
-    struct event *readable, *limit;
+    struct event *readable, *limit, *soon;
     char said[256];
     size_t said_bytes;
     uint32_t asked; /* lost nodes that the run under way, or the last one, was told of */
@@ -33,6 +37,8 @@ static void say(struct shell *shell, const char *why) {
     snprintf(text, sizeof(text), "the lost nodes stay in the job (%s): it ends only when slurmctld gives them up", why);
     rollcall_report(shell, &(struct core_trace){ .type = CORE_TRACE_WARNING, .node = WIRE_NONE, .text = text });
 }
+
+static void shrink_now(struct shell *shell);
 
 static void end_run(struct shell *shell) {
     struct shrink *shrink = shell->shrink;
@@ -60,7 +66,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
         shrink->said_bytes += (size_t)count;
     } else if (count == 0 || errno != EINTR) {
         end_run(shell);
-        shrink_lost_nodes(shell);
+        shrink_now(shell); /* what was lost meanwhile */
     }
 }
 
@@ -127,42 +133,67 @@ static void start_run(struct shell *shell, char **arguments) {
     shell_timer_ms(shrink->limit, SHRINK_MS_MAX);
 }
 
-void shrink_lost_nodes(struct shell *shell) {
+static void shrink_now(struct shell *shell) {
+    struct shrink *shrink = shell->shrink;
     char **arguments = calloc(shell->node_count + 3u, sizeof(*arguments)), job[16];
+    static char name[] = "ckptless-shrink";
     uint32_t count = 0;
-    if (arguments == NULL) {
-        return; /* the job ends late */
-    }
-    if (shell->shrink == NULL) {
-        shell->shrink = calloc(1, sizeof(*shell->shrink));
-        if (shell->shrink != NULL) {
-            shell->shrink->limit = shell_event_new(shell, -1, 0, on_late, shell);
-        }
-    }
-    for (uint32_t node = 0; node < shell->node_count; node++) {
+    (void)event_del(shrink->soon);
+    for (uint32_t node = 0; arguments != NULL && node < shell->node_count; node++) {
         if (shell->node_was_lost[node]) {
             arguments[2 + count++] = shell->nodes[node].member.host;
         }
     }
-    if (shell->shrink != NULL && shell->shrink->pid == 0 && count > shell->shrink->asked) {
-        static char name[] = "ckptless-shrink";
+    if (shrink->pid == 0 && count > shrink->asked) {
         snprintf(job, sizeof(job), "%u", shell->launch.job);
         arguments[0] = name;
         arguments[1] = job;
-        shell->shrink->asked = count;
+        shrink->asked = count;
         start_run(shell, arguments);
     }
     free(arguments);
 }
 
-void shrink_fini(struct shell *shell) {
+static void on_soon(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    shrink_now(arg);
+}
+
+static void shrink_soon(struct shell *shell) {
     if (shell->shrink == NULL) {
+        shell->shrink = calloc(1, sizeof(*shell->shrink));
+        if (shell->shrink == NULL) {
+            return; /* the job ends late */
+        }
+        shell->shrink->limit = shell_event_new(shell, -1, 0, on_late, shell);
+        shell->shrink->soon = shell_event_new(shell, -1, 0, on_soon, shell);
+    }
+    if (!event_pending(shell->shrink->soon, EV_TIMEOUT, NULL)) {
+        shell_timer_ms(shell->shrink->soon, SOON_MS);
+    }
+}
+
+void shrink_on_trace(struct shell *shell, const struct core_trace *trace) {
+    if (trace->node_lost && trace->node < shell->node_count && shell->node_was_lost[trace->node]) {
+        shrink_soon(shell);
+    } else if (shell->shrink != NULL && (trace->type == CORE_TRACE_RESUME || trace->type == CORE_TRACE_END)) {
+        shrink_now(shell);
+    }
+}
+
+void shrink_fini(struct shell *shell) {
+    struct shrink *shrink = shell->shrink;
+    if (shrink == NULL) {
         return;
     }
-    if (shell->shrink->pid != 0) {
+    if (shrink->pid != 0) {
+        struct pollfd pollfd = { .fd = shrink->fd, .events = POLLIN };
+        (void)poll(&pollfd, 1, FAREWELL_MS);
         end_run(shell);
     }
-    event_free(shell->shrink->limit);
-    free(shell->shrink);
+    event_free(shrink->limit);
+    event_free(shrink->soon);
+    free(shrink);
     shell->shrink = NULL;
 }
