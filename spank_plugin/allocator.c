@@ -196,4 +196,5 @@ void allocator_prepare(void) {
             (void)setenv(names[i], total, 1);
         }
     }
+    (void)unsetenv(PLUGIN_ENV_TASKS); /* said: the program need not see it */
 }
