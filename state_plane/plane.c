@@ -113,7 +113,7 @@ static bool work(struct plane *plane, bool *ret_soon) {
 static bool nap(struct plane *plane, bool soon) {
     struct pollfd fds[2] = { { .fd = plane->wake_fd, .events = POLLIN }, { .fd = -1, .events = POLLIN } };
     bool has_fabric = plane->fabric_state == FABRIC_OPEN;
-    bool is_working = plane->pulls || plane->reply_count > 0 || plane->first_waiting;
+    bool is_working = plane->pulls || plane->reply_count > 0 || plane->first_waiting || plane->early;
     struct timespec limit = { .tv_nsec = SOON_US * 1000 };
     if (has_fabric) {
         fds[1].fd = fabric_fd(plane->fabric);
@@ -280,7 +280,11 @@ enum plane_result plane_serve(struct plane *plane, const uint8_t token[16], uint
     remove_served(plane, rank);
     served->next = plane->served;
     plane->served = served;
+    bool is_awaited = plane->early != NULL;
     plane_leave(plane);
+    if (is_awaited) {
+        plane_wake(plane);
+    }
     return PLANE_OK;
 }
 

@@ -21,6 +21,7 @@
 #define PLANE_CHUNKS_MAX 6u   /* requests under way of one pull */
 #define PLANE_REPLIES_MAX 24u /* under way at a holder; further requests wait */
 #define PLANE_WAITING_MAX 1024u
+#define PLANE_EARLY_MAX 64u /* strangers can fill it: what does not fit is refused at once */
 
 struct inbox {
     struct fabric_op op;
@@ -52,6 +53,7 @@ struct reply {
 struct waiting {
     struct waiting *next;
     struct request request;
+    uint64_t born_ns;
 };
 
 struct queued_event {
@@ -85,6 +87,8 @@ struct plane {
     uint32_t reply_count;
     struct waiting *first_waiting, **last_waiting;
     uint32_t waiting_count;
+    struct waiting *early; /* whose token is not known yet: the plan reaches pullers and holders at different times */
+    uint32_t early_count;
 
     struct pull *pulls;
     uint64_t next_tag;

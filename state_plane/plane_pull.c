@@ -363,7 +363,7 @@ static enum outcome advance_source(struct plane *plane, struct pull *pull, uint6
         return advance_local(pull, now_ns);
     }
     enum outcome outcome = advance_remote(plane, pull, now_ns, ret_soon);
-    if (outcome == GOES_ON && now_ns - pull->progress_ns > pull->stall_ns) {
+    if (outcome == GOES_ON && now_ns > pull->progress_ns + pull->stall_ns) {
         snprintf(pull->why, sizeof(pull->why), "rank %" PRIu32 " has sent nothing for %" PRIu64 " ms",
                  pull->sources[pull->source].given.rank, pull->stall_ns / 1000000u);
         return SOURCE_FAILED;

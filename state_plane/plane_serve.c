@@ -8,10 +8,13 @@
 #include "state_plane/memory.h"
 #include "state_plane/plane_private.h"
 
-#define UNSENT_NS                                                                                                      \
-    2000000000u /* a reply that the fabric does not take for so long is dropped: the puller asks again                 \
-                 */
-#define ABANDONED_NS 10000000000u /* one that was taken and does not complete no longer counts; its memory stays */
+/* What is born in a round is younger than the round's `now_ns`: never subtract.
+ * UNSENT: a reply that the fabric does not take for so long is dropped; the puller asks again.
+ * ABANDONED: one that was taken and does not complete no longer counts; its memory stays.
+ * EARLY: a request whose plan is still on its way to this node waits so long. */
+#define UNSENT_NS 2000000000u
+#define ABANDONED_NS 10000000000u
+#define EARLY_NS 250000000u
 
 static void on_request(struct fabric_op *op, size_t bytes, const char *error);
 
@@ -53,12 +56,17 @@ static enum request_status status_of(enum memory_result result) {
     return REQUEST_FAULT;
 }
 
-/* Reads the chunk into ret_bytes when everything about the request is right. */
-static enum request_status read_chunk(const struct plane *plane, const struct request *request, uint8_t *ret_bytes) {
+static const struct served *find_served(const struct plane *plane, const struct request *request) {
     const struct served *served = plane->served;
     while (served && (served->rank != request->rank || !request_token_equal(served->token, request->token))) {
         served = served->next;
     }
+    return served;
+}
+
+/* Reads the chunk into ret_bytes when everything about the request is right. */
+static enum request_status read_chunk(const struct plane *plane, const struct request *request, uint8_t *ret_bytes) {
+    const struct served *served = find_served(plane, request);
     if (served == NULL) {
         return REQUEST_REFUSED;
     }
@@ -112,6 +120,13 @@ static void answer(struct plane *plane, const struct request *request, bool is_b
     plane->reply_count++;
 }
 
+static void enqueue(struct plane *plane, struct waiting *waiting) {
+    waiting->next = NULL;
+    *plane->last_waiting = waiting;
+    plane->last_waiting = &waiting->next;
+    plane->waiting_count++;
+}
+
 static void on_request(struct fabric_op *op, size_t bytes, const char *error) {
     struct inbox *inbox = op->owner;
     struct plane *plane = inbox->plane;
@@ -126,9 +141,28 @@ static void on_request(struct fabric_op *op, size_t bytes, const char *error) {
         return;
     }
     waiting->request = request;
-    *plane->last_waiting = waiting;
-    plane->last_waiting = &waiting->next;
-    plane->waiting_count++;
+    waiting->born_ns = plane_now_ns();
+    if (find_served(plane, &request) == NULL && plane->early_count < PLANE_EARLY_MAX) {
+        waiting->next = plane->early;
+        plane->early = waiting;
+        plane->early_count++;
+        return;
+    }
+    enqueue(plane, waiting);
+}
+
+/* What is served by now is answered, and what has waited in vain is refused. */
+static void admit_early(struct plane *plane, uint64_t now_ns) {
+    for (struct waiting **link = &plane->early; *link;) {
+        struct waiting *waiting = *link;
+        if (find_served(plane, &waiting->request) == NULL && now_ns < waiting->born_ns + EARLY_NS) {
+            link = &waiting->next;
+            continue;
+        }
+        *link = waiting->next;
+        plane->early_count--;
+        enqueue(plane, waiting);
+    }
 }
 
 /* False: it is done with. */
@@ -142,12 +176,12 @@ static bool advance_reply(struct plane *plane, struct reply *reply, uint64_t now
         if (result == FABRIC_OK) {
             reply->is_posted = true;
             plane->sends_under_way++;
-        } else if (result == FABRIC_ERROR || now_ns - reply->born_ns > UNSENT_NS) {
+        } else if (result == FABRIC_ERROR || now_ns > reply->born_ns + UNSENT_NS) {
             return false;
         } else {
             *ret_soon = true;
         }
-    } else if (!reply->is_abandoned && now_ns - reply->born_ns > ABANDONED_NS) {
+    } else if (!reply->is_abandoned && now_ns > reply->born_ns + ABANDONED_NS) {
         reply->is_abandoned = true;
         plane->reply_count--;
     }
@@ -157,6 +191,7 @@ static bool advance_reply(struct plane *plane, struct reply *reply, uint64_t now
 bool serve_advance(struct plane *plane, uint64_t now_ns) {
     bool soon = false;
     serve_post_inbox(plane);
+    admit_early(plane, now_ns);
     if (plane->first_waiting && plane->reply_count < PLANE_REPLIES_MAX) {
         struct waiting *waiting = plane->first_waiting;
         plane->first_waiting = waiting->next;
@@ -188,13 +223,18 @@ void serve_clear(struct plane *plane) {
     }
 }
 
-void serve_fini(struct plane *plane) {
-    serve_clear(plane);
-    while (plane->first_waiting) {
-        struct waiting *waiting = plane->first_waiting;
-        plane->first_waiting = waiting->next;
+static void free_waiting(struct waiting *first) {
+    while (first) {
+        struct waiting *waiting = first;
+        first = waiting->next;
         free(waiting);
     }
+}
+
+void serve_fini(struct plane *plane) {
+    serve_clear(plane);
+    free_waiting(plane->first_waiting);
+    free_waiting(plane->early);
     while (plane->replies) {
         struct reply *reply = plane->replies;
         plane->replies = reply->next;

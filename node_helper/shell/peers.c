@@ -197,7 +197,7 @@ static void on_welcome(struct shell *shell, const struct wire_message *message) 
     if (shell->core != NULL || !rollcall_take_roster(shell, &message->roster)) {
         return;
     }
-    pulls_send_address(shell);
+    plane_open(shell->plane); /* a successor is not in a launch's way, and may be needed at any moment */
     shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = core_leader(shell->core) });
 }
 
