@@ -100,19 +100,8 @@ static bool watch_stepd(struct shell *shell) {
     return event_add(shell->stepd_gone, NULL) == 0;
 }
 
-static struct event_base *new_base(void) {
-    struct event_config *config = event_config_new();
-    if (config == NULL) {
-        return NULL;
-    }
-    (void)event_config_set_flag(config, EVENT_BASE_FLAG_PRECISE_TIMER);
-    struct event_base *base = event_base_new_with_config(config);
-    event_config_free(config);
-    return base;
-}
-
 static bool begin(struct shell *shell) {
-    shell->base = new_base();
+    shell->base = event_base_new(); /* milliseconds are enough, and half a system call a turn less */
     return shell->base != NULL && watch_stepd(shell) && slots_init(shell) && keepers_init(shell) && peers_init(shell) &&
            pulls_init(shell) && rollcall_begin(shell);
 }

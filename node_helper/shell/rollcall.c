@@ -153,7 +153,7 @@ bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster)
     log_line("helper %u of %u nodes, %u active", roster->your_id, roster->member_count, roster->active_nodes);
     if (core_is_leader(shell->core)) {
         shell->ping = shell_event_new(shell, -1, EV_PERSIST, on_ping, shell);
-        shell_timer_ms(shell->ping, shell->settings.heartbeat_ms);
+        shell_timer_ms(shell->ping, shell->settings.dead_after_ms / 2); /* the launcher waits for three times that and more */
     }
     step_begin(shell);
     return true;
