@@ -18,3 +18,9 @@ state_plane_libplane_la_SOURCES = \
 	state_plane/request.h
 state_plane_libplane_la_CFLAGS = $(AM_CFLAGS) $(FABRIC_CFLAGS) $(XXHASH_CFLAGS) -pthread
 state_plane_libplane_la_LIBADD = node_helper/wire/libwire.la $(XXHASH_LIBS) -ldl -lpthread
+
+check_PROGRAMS += tests/unit/test_plane_request
+TESTS += tests/unit/test_plane_request
+tests_unit_test_plane_request_SOURCES = tests/unit/test_plane_request.c tests/unit/test_seed.h state_plane/request.c
+tests_unit_test_plane_request_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(XXHASH_CFLAGS)
+tests_unit_test_plane_request_LDADD = node_helper/wire/libwire.la $(XXHASH_LIBS) $(CMOCKA_LIBS)

@@ -40,6 +40,9 @@ bool request_decode(const uint8_t *bytes, size_t count, struct request *ret_requ
     ret_request->region_bytes = wire_read_u64(&reader);
     ret_request->offset = wire_read_u64(&reader);
     ret_request->length = wire_read_u32(&reader);
+    if (ret_request->length == 0 || ret_request->length > REQUEST_CHUNK_BYTES_MAX) {
+        return false;
+    }
     ret_request->tag = wire_read_u64(&reader);
     ret_request->address_bytes = wire_read_count(&reader, sizeof(ret_request->address));
     wire_read_bytes(&reader, ret_request->address, ret_request->address_bytes);

@@ -48,12 +48,3 @@ tests_unit_test_wire_settings_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS)
 tests_unit_test_wire_rpc_SOURCES = tests/unit/test_wire_rpc.c
 tests_unit_test_wire_rpc_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_wire_rpc_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS)
-
-# Fuzz targets are built by hand with clang: tests/fuzz/README.
-EXTRA_DIST += \
-	tests/fuzz/README \
-	tests/fuzz/fuzz_wire_keeper.c \
-	tests/fuzz/fuzz_wire_launch.c \
-	tests/fuzz/fuzz_wire_message.c \
-	tests/fuzz/fuzz_wire_rpc.c \
-	tests/fuzz/fuzz_wire_settings.c

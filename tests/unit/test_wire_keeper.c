@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "node_helper/wire/wire_keeper.h"
+#include "tests/unit/test_seed.h"
 
 static const char environment[] = "RANK=3\0SLURM_PROCID=3\0EMPTY=\0GONE";
 
@@ -99,6 +100,7 @@ static void every_type_round_trips(void **state) {
         struct wire_keeper_message given = sample(type), got;
         size_t count = wire_keeper_encode(&given, bytes, sizeof(bytes));
         assert_true(count > 0);
+        test_seed("wire_keeper", -1, bytes, count);
         assert_true(wire_keeper_decode(bytes, count, &got));
         assert_int_equal(got.type, type);
         assert_int_equal(got.task, 1);

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "node_helper/wire/wire_launch.h"
+#include "tests/unit/test_seed.h"
 
 static struct wire_launch sample(void) {
     struct wire_launch launch = { .job = 12,
@@ -115,6 +116,7 @@ static void a_launch_round_trips(void **state) {
     size_t count = wire_launch_format(&launch, text, sizeof(text));
 
     (void)state;
+    test_seed("wire_launch", -1, text, count);
     assert_int_equal(count, strlen(text));
     assert_true(wire_launch_parse(text, count, &got));
     assert_int_equal(got.job, 12);

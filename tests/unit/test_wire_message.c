@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "node_helper/wire/wire_message.h"
+#include "tests/unit/test_seed.h"
 
 #define BODY_BYTES_MAX 8192u
 #define HEADER_BYTES 14u
@@ -271,6 +272,7 @@ static void every_type_round_trips(void **state) {
     (void)state;
     for (int type = 1; type < WIRE_TYPE_COUNT; type++) {
         size_t count = encode_sample((enum wire_type)type, bytes);
+        test_seed("wire_message", -1, bytes, count);
         assert_true(decode_copy(bytes, count, &arena, &message));
         assert_int_equal(message.type, type);
         assert_int_equal(message.from, 42);

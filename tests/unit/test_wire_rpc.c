@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "node_helper/wire/wire_rpc.h"
+#include "tests/unit/test_seed.h"
 
 #define BYTES_MAX 4096u
 
@@ -131,6 +132,7 @@ static void every_request_round_trips(void **state) {
     for (int type = WIRE_RPC_INIT; type <= WIRE_RPC_RESUME; type++) {
         struct wire_rpc_request request = request_sample(type);
         size_t count = wire_rpc_request_encode(&request, bytes, sizeof(bytes));
+        test_seed("wire_rpc", 0, bytes, count);
         assert_true(wire_rpc_request_bound(&request) >= count);
         assert_true(decode_request(bytes, count, &arena, &got));
         assert_int_equal(got.type, type);
@@ -154,6 +156,7 @@ static void an_answer_round_trips(void **state) {
     size_t count = wire_rpc_answer_encode(&answer, bytes, sizeof(bytes));
 
     (void)state;
+    test_seed("wire_rpc", 1, bytes, count);
     assert_true(wire_rpc_answer_bound(&answer) >= count);
     assert_true(wire_rpc_answer_decode(bytes, count, &got));
     assert_true(got.result == 1 && got.epoch == 2 && got.step == 3 && got.bytes == 4 && got.rank == 5);

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "node_helper/wire/wire_settings.h"
+#include "tests/unit/test_seed.h"
 
 static void bad_values_are_refused_with_a_line(void **state) {
     static const struct {
@@ -82,6 +83,7 @@ static void bad_values_are_refused_with_a_line(void **state) {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct wire_settings settings;
         char error[512] = "";
+        test_seed("wire_settings", -1, rows[i].text, strlen(rows[i].text));
         if (wire_settings_parse(rows[i].text, &settings, error, sizeof(error))) {
             fail_msg("accepted: %s", rows[i].text);
         }
@@ -133,13 +135,14 @@ static void nothing_given_means_the_defaults(void **state) {
 }
 
 static void every_key_is_taken(void **state) {
+    static const char all[] = "2,park=warm,respawn=0,restarts=1,heartbeat=0.05s,dead-after=100ms,grace=1.5m,"
+                              "launch-timeout=1h,log-dir=/tmp/a=b,interface=eth0.5";
     struct wire_settings settings;
     char error[256];
 
     (void)state;
-    assert_true(wire_settings_parse("2,park=warm,respawn=0,restarts=1,heartbeat=0.05s,dead-after=100ms,grace=1.5m,"
-                                    "launch-timeout=1h,log-dir=/tmp/a=b,interface=eth0.5",
-                                    &settings, error, sizeof(error)));
+    test_seed("wire_settings", -1, all, strlen(all));
+    assert_true(wire_settings_parse(all, &settings, error, sizeof(error)));
     assert_int_equal(settings.spares, 2);
     assert_int_equal(settings.park, WIRE_PARK_WARM);
     assert_int_equal(settings.respawn, 0);
