@@ -3,8 +3,9 @@
 
 # What the system tests run; `make system-programs` builds it, without the unit tests. Not installed, and no script of
 # libtool's in between: the tests look for processes by these names.
-system_programs = tests/programs/steps
+system_programs = tests/programs/onsight tests/programs/steps
 check_PROGRAMS += $(system_programs)
+tests_programs_onsight_SOURCES = tests/programs/onsight.c
 tests_programs_steps_SOURCES = tests/programs/steps.c
 tests_programs_steps_LDADD = libckptless.la
 tests_programs_steps_LDFLAGS = -no-install

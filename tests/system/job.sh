@@ -9,6 +9,7 @@
 
 charlm=$CKPTLESS_PREFIX/lib/ckptless/examples/charlm
 words=/usr/share/dict/words
+program_name=charlm
 spares=1
 steps=150
 step_ms=20
@@ -39,7 +40,7 @@ reference() {
     wait_for 60 said '^final' || show_job
     wait_for 20 job_is_gone || show_job
     wanted=$(trained)
-    like "$wanted" "final step $steps .* weights [0-9a-f]{16}" "an undisturbed run ends with its weights"
+    like "$wanted" "final step $steps .*[0-9a-f]{16}" "an undisturbed run ends with its weights"
 }
 
 # said EXTENDED-REGEX [TIMES]: the job has printed at least so many such lines.
@@ -48,7 +49,7 @@ said() {
 }
 
 reached() {
-    wait_for 30 said "^step $1 " || {
+    wait_for 30 said "^step $1( |$)" || {
         show_job
         bail "training reaches step $1"
     }
@@ -67,14 +68,28 @@ all_idle() {
     [ "$(sinfo -h -N -o %T | sort -u)" = idle ]
 }
 
+# Nodes that were switched off are on again, and all are idle.
+all_back() {
+    local i
+    # shellcheck disable=SC1091
+    . "$lab_dir/lab.env"
+    for ((i = 1; i <= lab_count; i++)); do
+        [ -e "$lab_dir/run/n$i.init" ] || "$top/lab/revive-node" $i
+    done
+    wait_for 40 all_idle || {
+        sinfo -N -o '%N %T %E'
+        return 1
+    }
+}
+
 # One value of scontrol's: job_fact JobState
 job_fact() {
     scontrol -o show job "$job" | tr ' ' '\n' | sed -n "s/^$1=//p"
 }
 
-# The processes NAME (default: charlm) of node I, as pids of the machine.
+# The processes NAME (default: the training program) of node I, as pids of the machine.
 pids_of() {
-    local pid name=${2:-charlm}
+    local pid name=${2:-$program_name}
     # shellcheck disable=SC1091
     . "$lab_dir/lab.env"
     for pid in $(pgrep -x "$name"); do
@@ -98,7 +113,9 @@ random_node() {
     echo "${nodes[RANDOM % ${#nodes[@]}]}"
 }
 
+# What there is to see of the job; CKPTLESS_TEST_KEEP: a directory to which all of it goes, helpers' logs too.
 show_job() {
+    [ -z "${CKPTLESS_TEST_KEEP:-}" ] || cp -a "$work" "$lab_dir/log" "$CKPTLESS_TEST_KEEP"
     note "--- $out"
     note "$(tail -n 25 "$out" 2>&1)"
     note "--- $timeline"
@@ -156,4 +173,55 @@ done_clean() {
     lab_stop
     no_leftovers "nothing is left behind"
     done_testing
+}
+
+# ---- hitting a recovery in the middle
+
+# Helpers' debug logs: helper_log I is that of node I's helper, in jobs that are submitted from now on.
+with_helper_logs() {
+    mkdir -p -m 777 "$work/logs"
+    rm -f "$work"/logs/*
+    export CKPTLESS_DEBUG=1 CKPTLESS_DEBUG_DIR=$work/logs
+}
+
+helper_log() {
+    echo "$work/logs/ckptlessd.n$1.log"
+}
+
+# watch I TEXT [SIGNAL WHOM...]: from now on; the first new line with TEXT in node I's helper's log sends the signal. WHOM
+# is a pid, or NAME@I: the processes NAME of node I as they are then. seen waits for it.
+watch() {
+    local log whom targets=() line
+    log=$(helper_log "$1")
+    # shellcheck disable=SC1091
+    . "$lab_dir/lab.env"
+    for whom in "${@:4}"; do
+        [[ $whom != *@* ]] || whom=${whom%@*}@/run/netns/ckl${lab_number}n${whom#*@}
+        targets+=("$whom")
+    done
+    exec 9< <(exec "$CKPTLESS_BUILD/tests/programs/onsight" "$log" "$2" 10 ${3:+"$3"} "${targets[@]}")
+    read -r -u 9 line
+}
+
+seen() {
+    local line
+    read -r -t 12 -u 9 line
+}
+
+# Where the leader is, by its log: running, gather, pull, commit (from GO to the last first commit).
+phase() {
+    awk '/-> [0-9]+ STOP/ { phase = "gather" }
+        /-> [0-9]+ PLAN/ { phase = "pull" }
+        /-> [0-9]+ GO/ { phase = "commit" }
+        /trace: resumed/ { phase = "running" }
+        END { print phase }' "$(helper_log 1)"
+}
+
+phase_is() {
+    [ "$(phase)" = "$1" ]
+}
+
+# settled LOSSES: so many losses have been told in all, and the last word is that training goes on.
+settled() {
+    [ "$(grep -c '"event":"loss"' "$timeline")" -ge "$1" ] && [[ $(tail -n 1 "$timeline") == *'"event":"resume"'* ]]
 }

@@ -55,4 +55,19 @@ has_survived "two ranks killed"
 is "$(events loss '.ranks[]' | sort | tr '\n' ' ')" "$(printf '%s\n' $((first - 1)) $((second - 1)) | sort | tr '\n' ' ')" \
     "two ranks killed: both losses are told, each once"
 
+# Before there is any state to be had, and as soon as there is some: helpers may still be opening their fabric.
+with_helper_logs
+watch 3 'slot 0: request 1,' 9 charlm@3
+train in-init
+ok "rank 2 is killed in ckptless_init, at the first start" seen
+has_survived "killed in init"
+is "$(events loss '.ranks | join(",")' | tr '\n' ' ')" "2 " "killed in init: nobody else is lost"
+
+with_helper_logs
+watch 1 '<- 2 COMMITTED' 9 charlm@3
+train first-commit
+ok "rank 2 is killed at its first commit" seen
+has_survived "killed at the first commit"
+is "$(events loss '.ranks | join(",")' | tr '\n' ' ')" "2 " "killed at the first commit: nobody else is lost, and it once"
+
 done_clean

@@ -13,18 +13,6 @@ lost_nodes() {
         sort | tr '\n' ' '
 }
 
-# all_back: the nodes that were switched off are on again, and idle.
-all_back() {
-    local i
-    for i in "$@"; do
-        "$top/lab/revive-node" "$i"
-    done
-    wait_for 40 all_idle || {
-        note "$(sinfo -N -o '%N %T %E')"
-        bail "the lost nodes come back"
-    }
-}
-
 lab_start 6
 reference
 
@@ -40,7 +28,7 @@ like "$(grep '^ckptless: resumed' "$out")" "$resumed_line" "silent node: one lin
 is "$(lost_nodes)" "n$node:$((node - 1))>n5 " "silent node: the timeline says which node, and where its rank went"
 ok "silent node: found within a second" \
     test "$(events resume '.ms.detect + 0.5 | floor')" -lt 1000
-all_back "$node"
+ok "all nodes come back" all_back
 
 node=$(random_node 2 3 4)
 train cut-node
@@ -59,7 +47,7 @@ is "$(grep -c '^ckptless: resumed' "$out")" 1 "cut node: its return interrupts n
 # Slurm itself ends the step on a node that comes back, and srun may hear of it before its own end.
 is "$(grep -E '^(srun|slurmstepd)' "$out" | grep -vE "^srun: (error: n$node: task $((node - 1)): Killed|Force Terminated)")" "" \
     "cut node: Slurm says no more than that the fenced task was killed"
-all_back
+ok "all nodes come back" all_back
 
 spares=2
 train two-nodes
@@ -71,7 +59,7 @@ ok "n2 and n4 lose their power at once, and the job resumes" resumed 1
 has_survived "two nodes"
 is "$(lost_nodes | sed 's/>[^ ]*//g')" "n2:1 n4:3 " "two nodes: both are told, each once"
 is "$(events loss '.target_hosts[]' | sort | tr '\n' ' ')" "n5 n6 " "two nodes: each rank has a spare of its own"
-all_back 2 4
+ok "all nodes come back" all_back
 spares=1
 
 node=$(random_node 2 3 4)
@@ -81,7 +69,7 @@ kill -KILL "$(pids_of "$node" ckptlessd)"
 ok "the helper of n$node is killed, and the job resumes" resumed 1
 has_survived "helper killed"
 is "$(events loss '.ranks[]')" "$((node - 1))" "helper killed: its node's rank is lost, once"
-all_back
+ok "all nodes come back" all_back
 
 train unused-spare
 reached 20
@@ -89,6 +77,6 @@ reached 20
 ok "the spare n5 loses its power unused: a line says so" wait_for 10 said '^ckptless: spare n5: spare lost: silent$'
 has_survived "unused spare"
 is "$(grep -cE '^ckptless: (lost|resumed)' "$out")" 0 "unused spare: nobody was interrupted"
-all_back 5
+ok "all nodes come back" all_back
 
 done_clean
