@@ -37,7 +37,7 @@ trained() {
 reference() {
     local step_ms=${1:-0}
     train reference
-    wait_for 60 said '^final' || show_job
+    wait_for $((60 + steps / 50)) said '^final' || show_job
     wait_for 20 job_is_gone || show_job
     wanted=$(trained)
     like "$wanted" "final step $steps .*[0-9a-f]{16}" "an undisturbed run ends with its weights"
