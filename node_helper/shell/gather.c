@@ -211,9 +211,10 @@ void gather_on_answer(struct shell *shell, const struct wire_message *message) {
         message->gather.sequence != gather->sequence) {
         return;
     }
+    static uint8_t nothing[1]; /* a gather of no bytes at all is one too */
     struct part all = { .is_there = true,
                         .bytes = message->gather.bytes,
-                        .data = (uint8_t *)(uintptr_t)message->gather.data };
+                        .data = message->gather.bytes ? (uint8_t *)(uintptr_t)message->gather.data : nothing };
     finish_own(shell, gather, &all);
 }
 
