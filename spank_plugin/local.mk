@@ -20,7 +20,8 @@ spank_plugin_ckptless_la_SOURCES = \
 	spank_plugin/srun_side.c \
 	spank_plugin/stepd_side.c
 spank_plugin_ckptless_la_CPPFLAGS = $(AM_CPPFLAGS) $(SLURM_CFLAGS) -DCKPTLESS_LIBEXECDIR='"$(pkglibexecdir)"'
-spank_plugin_ckptless_la_LIBADD = node_helper/wire/libwire.la
+spank_plugin_ckptless_la_CFLAGS = $(PLAIN_CFLAGS)
+spank_plugin_ckptless_la_LIBADD = $(WIRE_PLUGIN)
 # nodelete: a thread of srun's side may still be in the code while srun unloads its plugins at exit.
 spank_plugin_ckptless_la_LDFLAGS = -module -avoid-version -shared -Wl,-z,nodelete \
 	-export-symbols-regex '^(plugin_name|plugin_type|plugin_version|spank_plugin_version|slurm_spank_[a-z_]+)$$'
