@@ -175,6 +175,20 @@ done_clean() {
     done_testing
 }
 
+# ---- one command
+
+# run COMMAND...: its exit code in code, what it printed in lines, what we said in ours, ms in took_ms; 124: it hung.
+run() {
+    local began
+    wait_for 20 all_idle
+    began=${EPOCHREALTIME/./}
+    timeout 40 "$@" >run.out 2>&1
+    code=$?
+    took_ms=$(((${EPOCHREALTIME/./} - began) / 1000))
+    lines=$(cat run.out)
+    ours=$(grep -oE 'ckptless: .*' run.out | grep -vE 'ckptless: (step [0-9]+\.[0-9]+: |spare n[0-9]+: spare is warm)')
+}
+
 # ---- hitting a recovery in the middle
 
 # Helpers' debug logs: helper_log I is that of node I's helper, in jobs that are submitted from now on.
