@@ -76,7 +76,7 @@ static int set_number(const struct option_table *table, const char *name, long n
 
 static int refuse(const char *why) {
     slurm_error("ckptless: %s", why);
-    return ESPANK_ERROR;
+    return PLUGIN_REFUSED;
 }
 
 /* A lost node or a task's exit code are ours to judge; what the user set on purpose stays. */

@@ -14,6 +14,9 @@
 
 #define PLUGIN_PATH_BYTES 1024u
 #define PLUGIN_EXIT_CODE 93 /* the step was given up by ckptless, not by the program */
+/* What a hook of srun, sbatch or salloc returns to end it: Slurm up to 24.11 tests for less than zero, later ones for not
+ * zero, and ESPANK_ERROR is greater. */
+#define PLUGIN_REFUSED (-1)
 
 /* How srun hands the rendezvous to the nodes. The prefix SLURM_ passes --export=NONE. */
 #define PLUGIN_ENV_PORT "SLURM_CKPTLESS_PORT"

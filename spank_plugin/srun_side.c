@@ -294,11 +294,11 @@ int srun_start(spank_t spank, int argc, char **argv) {
     size_t bytes = format_request(spank, launcher, request, sizeof(request));
     if (bytes == 0 || !plugin_program_path(argc, argv, "ckptless-launch", path, sizeof(path))) {
         slurm_error("ckptless: the step cannot be described to ckptless-launch");
-        return ESPANK_ERROR;
+        return PLUGIN_REFUSED;
     }
     if (!start_launcher(launcher, path, request, bytes) || !await_ready(launcher) || !start_thread(launcher)) {
         srun_stop();
-        return ESPANK_ERROR;
+        return PLUGIN_REFUSED;
     }
     return ESPANK_SUCCESS;
 }

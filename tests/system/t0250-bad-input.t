@@ -44,7 +44,7 @@ check_request() {
     run "$@"
     ok "$*: is refused" [ $code -ne 0 ]
     is "$ours" "ckptless: $line" "$*: one line says why" || note "$lines"
-    is "$(grep -c '^ckptless: step\|ran' run.out)" 0 "$*: nothing is begun"
+    is "$(grep -c '^ckptless: step\|^ran' run.out)" 0 "$*: nothing is begun"
 }
 echo '* echo ran' >programs
 range="spares need one number of nodes, not a range: give -N as one number"
