@@ -16,6 +16,7 @@
 #include "node_helper/shell/shell.h"
 
 #define SLICE_NS 200000u
+#define GIVE_UP_MS 500 /* for a line to the user, over a connection that may only be coming up */
 #define FAREWELL_MS 1000 /* for what is queued to peers when all is over */
 
 uint64_t shell_now_ns(void) {
@@ -60,10 +61,24 @@ void shell_abandon(struct shell *shell, const char *reason) {
     log_line("gives up: %s", reason);
     shell->is_over = true;
     shell->end_kills = true;
-    shell->end_code = SHELL_EXIT_CODE;
+    shell->end_code = shell->nodes != NULL && shell->launch.node >= shell->active_nodes ? 0 : SHELL_EXIT_CODE;
     act_check_end(shell);
     if (shell->keepers_up == 0) {
         shell_leave(shell, SHELL_EXIT_CODE);
+    }
+}
+
+static void on_give_up(evutil_socket_t fd, short what, void *arg) {
+    (void)fd;
+    (void)what;
+    shell_abandon(arg, "it cannot do its part");
+}
+
+void shell_give_up(struct shell *shell, const char *reason) {
+    rollcall_warn(shell, reason);
+    if (shell->give_up == NULL) {
+        shell->give_up = shell_event_new(shell, -1, 0, on_give_up, shell);
+        shell_timer_ms(shell->give_up, GIVE_UP_MS);
     }
 }
 
@@ -129,6 +144,9 @@ static bool end(struct shell *shell) {
     free_event(shell->launch_limit);
     free_event(shell->stepd_gone);
     free_event(shell->farewell);
+    free_event(shell->give_up);
+    free(shell->unsaid_line);
+    free(shell->unsaid_json);
     free(shell->nodes);
     free(shell->hosts);
     free(shell->node_was_lost);

@@ -95,6 +95,7 @@ void rollcall_join_when_ready(struct shell *shell) {
     if (is_successor) {
         return; /* until WELCOME */
     }
+    rollcall_say_unsaid(shell);
     pulls_send_address(shell);
     for (uint32_t i = 0; i < shell->slot_count; i++) {
         tables_send(shell, &shell->slots[i]);
@@ -220,6 +221,9 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
         return;
     case WIRE_GATHERED:
         gather_on_answer(shell, message);
+        return;
+    case WIRE_REPORT:
+        rollcall_forward(shell, &message->report);
         return;
     case WIRE_ARRIVED:
         tables_on_arrived(shell, message->arrived.rank, message->arrived.has_state);

@@ -16,6 +16,13 @@
 
 static void on_event(struct shell *shell, const struct plane_event *event) {
     log_line("plane: event %d: %s", (int)event->type, event->text);
+    if (event->type == PLANE_EVENT_UNAVAILABLE) {
+        char text[WIRE_TEXT_BYTES];
+        snprintf(text, sizeof(text), "%.800s; its ranks cannot get state from other nodes, nor give it",
+                 event->text);
+        rollcall_warn(shell, text);
+        return;
+    }
     if (event->type == PLANE_EVENT_READY) {
         pulls_send_address(shell);
         return;

@@ -206,6 +206,43 @@ static void fill_usage(const struct shell *shell, struct report_usage *ret_usage
     }
 }
 
+/* The leader's to ckptless-launch, a member's to the leader; one that has no connection yet keeps its last. */
+static void send_report(struct shell *shell, const struct wire_report *report) {
+    struct wire_message message = { .type = WIRE_REPORT, .from = core_leader(shell->core), .report = *report };
+    if (core_is_leader(shell->core)) {
+        if (shell->launcher_is_up) {
+            peers_send(shell, shell->launcher, &message);
+        }
+    } else if (shell->leader_is_up) {
+        peers_send_up(shell, &message);
+    } else {
+        free(shell->unsaid_line);
+        free(shell->unsaid_json);
+        shell->unsaid_line = strdup(report->line);
+        shell->unsaid_json = strdup(report->json);
+    }
+}
+
+void rollcall_say_unsaid(struct shell *shell) {
+    if (shell->unsaid_line != NULL && shell->unsaid_json != NULL) {
+        send_report(shell, &(struct wire_report){ .line = shell->unsaid_line, .json = shell->unsaid_json });
+    }
+    free(shell->unsaid_line);
+    free(shell->unsaid_json);
+    shell->unsaid_line = shell->unsaid_json = NULL;
+}
+
+void rollcall_forward(struct shell *shell, const struct wire_report *report) {
+    if (core_is_leader(shell->core)) {
+        send_report(shell, report);
+    }
+}
+
+void rollcall_warn(struct shell *shell, const char *text) {
+    rollcall_report(shell,
+                    &(struct core_trace){ .type = CORE_TRACE_WARNING, .node = shell->launch.node, .text = text });
+}
+
 void rollcall_report(struct shell *shell, const struct core_trace *trace) {
     char line[WIRE_TEXT_BYTES * 2] = "";
     struct timespec now;
@@ -222,12 +259,7 @@ void rollcall_report(struct shell *shell, const struct core_trace *trace) {
     fill_usage(shell, &facts.usage);
     char *json = report_format(&facts, trace, line, sizeof(line));
     log_line("trace: %s", line);
-    if (core_is_leader(shell->core) && shell->launcher_is_up) {
-        struct wire_message message = { .type = WIRE_REPORT,
-                                        .from = core_leader(shell->core),
-                                        .report = { .line = line, .json = json ? json : "" } };
-        peers_send(shell, shell->launcher, &message);
-    }
+    send_report(shell, &(struct wire_report){ .line = line, .json = json ? json : "" });
     free(json);
 }
 

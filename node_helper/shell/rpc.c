@@ -196,8 +196,7 @@ void rpc_on_request(struct shell *shell, struct slot *slot, const struct pmixsrv
 
 static void on_opened(struct shell *shell, const struct pmixsrv_event *event) {
     if (event->status != 0) {
-        log_line("PMIx: %s", event->text);
-        shell_abandon(shell, event->text);
+        shell_give_up(shell, event->text);
         return;
     }
     shell->pmix_is_open = true;

@@ -120,6 +120,7 @@ struct shell {
     uint16_t port;
     struct net_peer *launcher, *leader; /* connections under way or up; NULL: none */
     bool launcher_is_up, leader_is_up;
+    char *unsaid_line, *unsaid_json; /* a report that waits for the connection to the leader; NULL: none */
     struct event *reconnect;
     uint32_t reconnect_ms;
     struct event *ping;
@@ -163,6 +164,7 @@ struct shell {
     bool *node_was_lost; /* leader, by node */
     uint64_t began_ns;
     struct event *farewell;
+    struct event *give_up; /* this helper cannot do its part, and its word is on its way */
     int exit_code;
 };
 
@@ -170,8 +172,10 @@ struct shell {
 uint64_t shell_now_ns(void);
 /* The helper's part is over: sends what is queued, ends the loop. */
 void shell_leave(struct shell *shell, int exit_code);
-/* Ends all keepers with this code, and then the helper. reason: for the log and, where there is one, the user. */
+/* Ends all keepers (with 93; those of a spare, which nobody misses, with 0), and then the helper. reason: for the log. */
 void shell_abandon(struct shell *shell, const char *reason);
+/* As shell_abandon, after one line for the user. */
+void shell_give_up(struct shell *shell, const char *reason);
 /* A timer or descriptor event of the base; NULL only when memory is out, which ends the process. */
 struct event *shell_event_new(struct shell *shell, int fd, short what, event_callback_fn fn, void *arg);
 void shell_timer_ms(struct event *timer, uint64_t ms);
@@ -191,6 +195,9 @@ void rollcall_on_open(struct shell *shell);
 void rollcall_on_frame(struct shell *shell, const struct wire_message *message);
 void rollcall_on_close(struct shell *shell, const char *why);
 void rollcall_report(struct shell *shell, const struct core_trace *trace);
+void rollcall_warn(struct shell *shell, const char *text); /* about this node; any helper */
+void rollcall_forward(struct shell *shell, const struct wire_report *report); /* leader: a member's */
+void rollcall_say_unsaid(struct shell *shell); /* the connection to the leader is up */
 void rollcall_result(struct shell *shell, uint32_t exit_code);
 /* roster or WELCOME: makes the core and everything that needs to know the world. */
 bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster);

@@ -40,7 +40,7 @@ enum wire_type {
     WIRE_HELLO = 1, /* helper -> launcher, first message */
     WIRE_ROSTER,    /* launcher -> helper: everybody is there */
     WIRE_REFUSE,    /* launcher or leader -> helper: end the step's part here; text says why */
-    WIRE_REPORT,    /* leader -> launcher: a line for the user and its JSON object */
+    WIRE_REPORT,    /* leader -> launcher, member -> leader: a line for the user and its JSON object */
     WIRE_RESULT,    /* leader -> launcher: the step's exit code (END was decided) */
     WIRE_PING,      /* leader -> launcher: the leader's node lives */
     /* helper <-> helper */
