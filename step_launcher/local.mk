@@ -24,14 +24,17 @@ step_launcher_ckptless_launch_LDADD = \
 	$(OPENSSL_LIBS)
 
 # Starts the program itself.
-check_PROGRAMS += tests/unit/test_launcher
-TESTS += tests/unit/test_launcher
-tests_unit_test_launcher_SOURCES = \
-	tests/unit/test_launcher.c \
-	tests/unit/test_launcher_bench.c \
-	tests/unit/test_launcher_bench.h
+launcher_tests = tests/unit/test_launcher tests/unit/test_launcher_output
+check_PROGRAMS += $(launcher_tests)
+TESTS += $(launcher_tests)
+launcher_bench = tests/unit/test_launcher_bench.c tests/unit/test_launcher_bench.h
+tests_unit_test_launcher_SOURCES = tests/unit/test_launcher.c $(launcher_bench)
 tests_unit_test_launcher_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(OPENSSL_CFLAGS) $(CMOCKA_CFLAGS)
-tests_unit_test_launcher_LDADD = \
+tests_unit_test_launcher_LDADD = $(launcher_libraries)
+tests_unit_test_launcher_output_SOURCES = tests/unit/test_launcher_output.c $(launcher_bench)
+tests_unit_test_launcher_output_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(OPENSSL_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_launcher_output_LDADD = $(launcher_libraries)
+launcher_libraries = \
 	node_helper/net/libnet.la \
 	node_helper/wire/libwire.la \
 	$(EVENT_LIBS) \

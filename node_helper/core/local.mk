@@ -31,5 +31,9 @@ tests_scenario_random_LDADD = node_helper/core/libcore.la node_helper/wire/libwi
 # Every scenario: commands and the transcript that they must give.
 check_PROGRAMS += tests/scenario/run
 TESTS += tests/scenario/run
-tests_scenario_run_SOURCES = tests/scenario/run.c
+tests_scenario_run_SOURCES = \
+	tests/scenario/run.c \
+	tests/scenario/script.h \
+	tests/scenario/script_act.c \
+	tests/scenario/script_world.c
 tests_scenario_run_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la

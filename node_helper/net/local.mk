@@ -12,6 +12,6 @@ node_helper_net_libnet_la_LIBADD = $(EVENT_LIBS) $(OPENSSL_LIBS)
 
 check_PROGRAMS += tests/unit/test_net
 TESTS += tests/unit/test_net
-tests_unit_test_net_SOURCES = tests/unit/test_net.c
+tests_unit_test_net_SOURCES = tests/unit/test_net.c tests/unit/test_net_bench.c tests/unit/test_net_bench.h
 tests_unit_test_net_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(OPENSSL_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_net_LDADD = node_helper/net/libnet.la $(EVENT_LIBS) $(OPENSSL_LIBS) $(CMOCKA_LIBS)

@@ -10,7 +10,6 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
-#include <event2/event.h>
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 #include <pthread.h>
@@ -21,150 +20,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "node_helper/net/net_internal.h"
+#include "tests/unit/test_net_bench.h"
 
-#define WAIT_SECONDS 10
 #define LARGE_BYTES (1u << 20)
 
-struct end {
-    struct net *net;
-    struct net_peer *peer; /* the last one that opened */
-    uint32_t open_count, close_count, frame_count;
-    size_t frame_bytes; /* of the last frame */
-    uint64_t byte_sum;  /* over the last frame */
-    bool echo;
-    bool close_on_frame, destroy_on_frame, destroy_on_close, send_on_close, raise_bound;
-    char why[256]; /* of the last close */
-};
-
-struct fixture {
-    struct event_base *base;
-    struct end server, client;
-    uint16_t port;
-};
-
-static const uint8_t secret[32] = "0123456789abcdef0123456789abcde";
 static const uint8_t other_secret[32] = "0123456789abcdef0123456789abcdX";
-
-static void on_open(void *arg, struct net_peer *peer) {
-    struct end *end = arg;
-    end->open_count++;
-    end->peer = peer;
-    if (end->raise_bound) {
-        net_set_frame_max(peer, WIRE_FRAME_BYTES_MAX);
-    }
-}
-
-static uint64_t sum_bytes(const uint8_t *bytes, size_t count) {
-    uint64_t sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        sum = sum * 31 + bytes[i];
-    }
-    return sum;
-}
-
-static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size_t bytes) {
-    struct end *end = arg;
-    end->frame_count++;
-    end->frame_bytes = bytes;
-    end->byte_sum = sum_bytes(body, bytes);
-    if (end->echo) {
-        net_send(peer, body, bytes);
-    }
-    if (end->close_on_frame) {
-        net_close(peer);
-        net_send(peer, body, bytes); /* after the close: nothing happens */
-        net_close(peer);
-    }
-    if (end->destroy_on_frame) {
-        net_destroy(end->net);
-        end->net = NULL;
-    }
-}
-
-static void on_close(void *arg, struct net_peer *peer, const char *why) {
-    struct end *end = arg;
-    end->close_count++;
-    snprintf(end->why, sizeof(end->why), "%s", why);
-    if (end->peer == peer) {
-        end->peer = NULL;
-    }
-    if (end->send_on_close) {
-        net_send(peer, (const uint8_t *)"x", 1);
-        net_close(peer);
-    }
-    if (end->destroy_on_close) {
-        net_destroy(end->net);
-        end->net = NULL;
-    }
-}
-
-static const struct net_callbacks callbacks = { on_open, on_frame, on_close };
-
-static void give_up(evutil_socket_t fd, short what, void *arg) {
-    (void)fd;
-    (void)what;
-    *(bool *)arg = true;
-}
-
-/* Runs the loop until *counter has reached `value`. */
-static void wait_for(struct fixture *f, const uint32_t *counter, uint32_t value) {
-    const struct timeval deadline = { WAIT_SECONDS, 0 };
-    bool late = false;
-    struct event *timer = evtimer_new(f->base, give_up, &late);
-    event_add(timer, &deadline);
-    while (*counter < value && !late) {
-        event_base_loop(f->base, EVLOOP_ONCE);
-    }
-    event_free(timer);
-    if (late) {
-        fail_msg("waited %d s for %u, have %u (server: %s; client: %s)", WAIT_SECONDS, value, *counter, f->server.why,
-                 f->client.why);
-    }
-}
-
-/* Runs the loop until nothing is ready: what was not to happen has not happened. */
-static void settle(struct fixture *f) {
-    for (int i = 0; i < 5; i++) {
-        event_base_loop(f->base, EVLOOP_NONBLOCK);
-    }
-}
-
-static int set_up(void **state) {
-    struct fixture *f = calloc(1, sizeof(*f));
-    f->base = event_base_new();
-    assert_int_equal(net_create(&f->server.net, f->base, secret, &callbacks, &f->server), NET_OK);
-    assert_int_equal(net_create(&f->client.net, f->base, secret, &callbacks, &f->client), NET_OK);
-    assert_int_equal(net_listen(f->server.net, 0, 0, &f->port), NET_OK);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state) {
-    struct fixture *f = *state;
-    net_destroy(f->client.net);
-    net_destroy(f->server.net);
-    settle(f);
-    event_base_free(f->base);
-    free(f);
-    return 0;
-}
-
-static void open_pair(struct fixture *f) {
-    struct net_peer *peer;
-    assert_int_equal(net_connect(f->client.net, "127.0.0.1", f->port, &peer), NET_OK);
-    wait_for(f, &f->client.open_count, f->client.open_count + 1);
-    wait_for(f, &f->server.open_count, f->client.open_count);
-    assert_ptr_equal(f->client.peer, peer);
-}
-
-static int connect_plainly(uint16_t port) {
-    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(port) };
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    return fd;
-}
 
 static void frames_come_back_whole(void **state) {
     struct fixture *f = *state;
@@ -177,16 +37,16 @@ static void frames_come_back_whole(void **state) {
     }
     f->server.echo = true;
     f->server.raise_bound = f->client.raise_bound = true;
-    open_pair(f);
+    bench_open_pair(f);
     net_peer_address(f->client.peer, address, sizeof(address));
     assert_string_equal(address, "127.0.0.1");
     net_peer_address(f->server.peer, address, sizeof(address));
     assert_string_equal(address, "127.0.0.1");
     for (uint32_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
         net_send(f->client.peer, bytes, sizes[i]);
-        wait_for(f, &f->client.frame_count, i + 1);
+        bench_wait_for(f, &f->client.frame_count, i + 1);
         assert_int_equal(f->client.frame_bytes, sizes[i]);
-        assert_int_equal(f->client.byte_sum, sum_bytes(bytes, sizes[i]));
+        assert_int_equal(f->client.byte_sum, bench_sum(bytes, sizes[i]));
     }
     free(bytes);
 }
@@ -194,13 +54,13 @@ static void frames_come_back_whole(void **state) {
 static void many_frames_in_a_row_keep_their_order(void **state) {
     struct fixture *f = *state;
     f->server.echo = true;
-    open_pair(f);
+    bench_open_pair(f);
     for (uint32_t i = 0; i < 5000; i++) {
         net_send(f->client.peer, (uint8_t *)&i, sizeof(i));
     }
     uint32_t last = 4999;
-    wait_for(f, &f->client.frame_count, 5000);
-    assert_int_equal(f->client.byte_sum, sum_bytes((uint8_t *)&last, sizeof(last)));
+    bench_wait_for(f, &f->client.frame_count, 5000);
+    assert_int_equal(f->client.byte_sum, bench_sum((uint8_t *)&last, sizeof(last)));
 }
 
 static void a_frame_sent_before_the_handshake_arrives_after_it(void **state) {
@@ -209,10 +69,10 @@ static void a_frame_sent_before_the_handshake_arrives_after_it(void **state) {
     assert_int_equal(net_connect(f->client.net, "127.0.0.1", f->port, &peer), NET_OK);
     net_send(peer, (const uint8_t *)"hello", 5);
     net_close(peer); /* drains first */
-    wait_for(f, &f->server.frame_count, 1);
+    bench_wait_for(f, &f->server.frame_count, 1);
     assert_int_equal(f->server.frame_bytes, 5);
-    wait_for(f, &f->client.close_count, 1);
-    wait_for(f, &f->server.close_count, 1);
+    bench_wait_for(f, &f->client.close_count, 1);
+    bench_wait_for(f, &f->server.close_count, 1);
     assert_int_equal(f->client.open_count, 0);
     assert_string_equal(f->client.why, "closed");
     assert_string_equal(f->server.why, "closed by the other end");
@@ -233,7 +93,7 @@ static void ipv6_works_where_there_is_ipv6(void **state) {
         skip();
     }
     assert_int_equal(net_connect(f->client.net, "::1", f->port, &peer), NET_OK);
-    wait_for(f, &f->server.open_count, 1);
+    bench_wait_for(f, &f->server.open_count, 1);
     net_peer_address(f->server.peer, address, sizeof(address));
     assert_string_equal(address, "::1");
 }
@@ -242,25 +102,25 @@ static void a_wrong_secret_is_refused_on_both_ends(void **state) {
     struct fixture *f = *state;
     struct net_peer *peer;
     struct end stranger = { 0 };
-    assert_int_equal(net_create(&stranger.net, f->base, other_secret, &callbacks, &stranger), NET_OK);
+    assert_int_equal(net_create(&stranger.net, f->base, other_secret, &bench_callbacks, &stranger), NET_OK);
     assert_int_equal(net_connect(stranger.net, "127.0.0.1", f->port, &peer), NET_OK);
-    wait_for(f, &f->server.close_count, 1);
-    wait_for(f, &stranger.close_count, 1);
+    bench_wait_for(f, &f->server.close_count, 1);
+    bench_wait_for(f, &stranger.close_count, 1);
     assert_string_equal(f->server.why, "wrong secret");
     assert_string_equal(stranger.why, "wrong secret: the other end refused ours");
     assert_int_equal(f->server.open_count + stranger.open_count, 0);
     net_destroy(stranger.net);
-    open_pair(f); /* and the next one gets in */
+    bench_open_pair(f); /* and the next one gets in */
 }
 
 static void plain_text_is_refused(void **state) {
     struct fixture *f = *state;
-    int fd = connect_plainly(f->port);
+    int fd = bench_connect_plainly(f->port);
     char byte;
     assert_int_equal(send(fd, "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL), 18);
-    wait_for(f, &f->server.close_count, 1);
+    bench_wait_for(f, &f->server.close_count, 1);
     assert_non_null(strstr(f->server.why, "not a ckptless peer"));
-    settle(f);
+    bench_settle(f);
     while (recv(fd, &byte, 1, MSG_DONTWAIT) == 1) {
     }
     assert_int_equal(f->server.open_count, 0);
@@ -270,8 +130,8 @@ static void plain_text_is_refused(void **state) {
 static void one_that_never_speaks_is_closed_at_the_deadline(void **state) {
     struct fixture *f = *state;
     net_set_handshake_deadline_ms(f->server.net, 50);
-    int fd = connect_plainly(f->port);
-    wait_for(f, &f->server.close_count, 1);
+    int fd = bench_connect_plainly(f->port);
+    bench_wait_for(f, &f->server.close_count, 1);
     assert_string_equal(f->server.why, "handshake not done in time");
     close(fd);
 }
@@ -289,19 +149,19 @@ static void a_connect_that_gets_no_handshake_ends_at_the_deadline(void **state) 
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &address_bytes), 0);
     net_set_handshake_deadline_ms(f->client.net, 50);
     assert_int_equal(net_connect(f->client.net, "127.0.0.1", ntohs(address.sin_port), &peer), NET_OK);
-    wait_for(f, &f->client.close_count, 1);
+    bench_wait_for(f, &f->client.close_count, 1);
     assert_string_equal(f->client.why, "handshake not done in time");
     close(fd);
-    settle(f);
+    bench_settle(f);
     assert_int_equal(f->client.close_count, 1);
 
     /* And once the port is closed: at once, in words. */
     f->client.send_on_close = true;
     assert_int_equal(net_connect(f->client.net, "127.0.0.1", ntohs(address.sin_port), &peer), NET_OK);
     assert_int_equal(f->client.close_count, 1); /* never from inside the call */
-    wait_for(f, &f->client.close_count, 2);
+    bench_wait_for(f, &f->client.close_count, 2);
     assert_string_equal(f->client.why, "connect: Connection refused");
-    settle(f);
+    bench_settle(f);
     assert_int_equal(f->client.close_count, 2);
 }
 
@@ -315,11 +175,11 @@ static void an_address_that_is_none_is_an_error(void **state) {
 static void a_frame_above_the_bound_closes(void **state) {
     struct fixture *f = *state;
     uint8_t *bytes = calloc(1, WIRE_HELLO_BYTES_MAX + 1);
-    open_pair(f);
+    bench_open_pair(f);
     net_send(f->client.peer, bytes, WIRE_HELLO_BYTES_MAX + 1);
-    wait_for(f, &f->server.close_count, 1);
+    bench_wait_for(f, &f->server.close_count, 1);
     assert_string_equal(f->server.why, "frame of 65537 bytes, above the bound of 65536");
-    wait_for(f, &f->client.close_count, 1);
+    bench_wait_for(f, &f->client.close_count, 1);
     assert_int_equal(f->server.frame_count, 0);
     free(bytes);
 }
@@ -328,12 +188,12 @@ static void one_that_does_not_read_is_closed(void **state) {
     struct fixture *f = *state;
     size_t bytes_each = 16u << 20;
     uint8_t *bytes = calloc(1, bytes_each);
-    open_pair(f);
+    bench_open_pair(f);
     for (int i = 0; i < 6 && f->client.close_count == 0; i++) { /* the loop does not run: the server reads nothing */
         net_send(f->client.peer, bytes, bytes_each);
     }
     assert_int_equal(f->client.close_count, 0);
-    wait_for(f, &f->client.close_count, 1);
+    bench_wait_for(f, &f->client.close_count, 1);
     assert_non_null(strstr(f->client.why, "does not read"));
     free(bytes);
 }
@@ -346,17 +206,17 @@ static void strangers_above_the_limit_wait_and_cost_nobody_the_handshake(void **
 
     net_set_handshake_deadline_ms(f->server.net, 100);
     for (uint32_t i = 0; i < count; i++) {
-        fds[i] = connect_plainly(f->port);
+        fds[i] = bench_connect_plainly(f->port);
     }
-    settle(f);
+    bench_settle(f);
     for (int i = 0; i < 10; i++) {
         event_base_loop(f->base, EVLOOP_NONBLOCK);
         assert_true(f->server.net->stranger_count <= NET_STRANGERS_MAX);
     }
     assert_int_equal(f->server.net->stranger_count, NET_STRANGERS_MAX);
     assert_int_equal(net_connect(f->client.net, "127.0.0.1", f->port, &peer), NET_OK);
-    wait_for(f, &f->client.open_count, 1);
-    wait_for(f, &f->server.close_count, count);
+    bench_wait_for(f, &f->client.open_count, 1);
+    bench_wait_for(f, &f->server.close_count, count);
     assert_int_equal(f->server.net->stranger_count, 0);
     for (uint32_t i = 0; i < count; i++) {
         close(fds[i]);
@@ -371,11 +231,11 @@ static void idle_strangers_keep_nobody_out(void **state) {
     uint32_t count = sizeof(fds) / sizeof(*fds);
 
     for (uint32_t i = 0; i < count; i++) {
-        fds[i] = connect_plainly(f->port);
+        fds[i] = bench_connect_plainly(f->port);
     }
     clock_gettime(CLOCK_MONOTONIC, &from);
     assert_int_equal(net_connect(f->client.net, "127.0.0.1", f->port, &peer), NET_OK);
-    wait_for(f, &f->client.open_count, 1);
+    bench_wait_for(f, &f->client.open_count, 1);
     clock_gettime(CLOCK_MONOTONIC, &to);
     assert_in_range(to.tv_sec - from.tv_sec, 0, NET_HANDSHAKE_DEADLINE_MS / 1000 - 2);
     assert_string_equal(f->server.why, "handshake too slow while others wait");
@@ -388,12 +248,12 @@ static void close_inside_a_callback_is_reported_once(void **state) {
     struct fixture *f = *state;
     f->server.close_on_frame = f->server.send_on_close = true;
     f->server.echo = true;
-    open_pair(f);
+    bench_open_pair(f);
     net_send(f->client.peer, (const uint8_t *)"a", 1);
     net_send(f->client.peer, (const uint8_t *)"b", 1);
-    wait_for(f, &f->client.close_count, 1);
-    wait_for(f, &f->server.close_count, 1);
-    settle(f);
+    bench_wait_for(f, &f->client.close_count, 1);
+    bench_wait_for(f, &f->server.close_count, 1);
+    bench_settle(f);
     assert_int_equal(f->server.frame_count, 1);
     assert_int_equal(f->client.frame_count, 1); /* what was sent before the close */
     assert_int_equal(f->server.close_count, 1);
@@ -403,10 +263,10 @@ static void close_inside_a_callback_is_reported_once(void **state) {
 static void destroy_inside_a_frame_is_silent(void **state) {
     struct fixture *f = *state;
     f->server.destroy_on_frame = true;
-    open_pair(f);
+    bench_open_pair(f);
     net_send(f->client.peer, (const uint8_t *)"a", 1);
     net_send(f->client.peer, (const uint8_t *)"b", 1);
-    wait_for(f, &f->client.close_count, 1);
+    bench_wait_for(f, &f->client.close_count, 1);
     assert_int_equal(f->server.frame_count, 1);
     assert_int_equal(f->server.close_count, 0);
 }
@@ -414,26 +274,26 @@ static void destroy_inside_a_frame_is_silent(void **state) {
 static void destroy_inside_on_close(void **state) {
     struct fixture *f = *state;
     f->server.destroy_on_close = true;
-    open_pair(f);
-    open_pair(f);
+    bench_open_pair(f);
+    bench_open_pair(f);
     net_close(f->client.peer);
-    wait_for(f, &f->server.close_count, 1);
-    wait_for(f, &f->client.close_count, 2);
+    bench_wait_for(f, &f->server.close_count, 1);
+    bench_wait_for(f, &f->client.close_count, 2);
     assert_int_equal(f->server.close_count, 1);
 }
 
 static void destroy_with_live_peers_in_every_state(void **state) {
     struct fixture *f = *state;
     struct net_peer *peer;
-    open_pair(f);
-    open_pair(f);
+    bench_open_pair(f);
+    bench_open_pair(f);
     net_send(f->client.peer, (const uint8_t *)"queued", 6);
     assert_int_equal(net_connect(f->client.net, "127.0.0.1", f->port, &peer), NET_OK);
-    settle(f);
+    bench_settle(f);
     assert_int_equal(net_connect(f->client.net, "127.0.0.1", f->port, &peer), NET_OK);
     net_destroy(f->client.net);
     f->client.net = NULL;
-    wait_for(f, &f->server.close_count, 2);
+    bench_wait_for(f, &f->server.close_count, 2);
     assert_int_equal(f->client.close_count, 0);
 }
 
@@ -441,7 +301,7 @@ static void ports_come_from_the_range(void **state) {
     struct fixture *f = *state;
     struct end third = { 0 };
     uint16_t port;
-    assert_int_equal(net_create(&third.net, f->base, secret, &callbacks, &third), NET_OK);
+    assert_int_equal(net_create(&third.net, f->base, bench_secret, &bench_callbacks, &third), NET_OK);
     assert_int_equal(net_listen(third.net, f->port, f->port, &port), NET_ERR_PORT);
     assert_int_equal(net_listen(third.net, f->port, (uint16_t)(f->port + 20), &port), NET_OK);
     assert_in_range(port, f->port + 1, f->port + 20);
@@ -486,7 +346,7 @@ static void a_server_with_a_certificate_instead_of_the_secret_is_refused(void **
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &address_bytes), 0);
     assert_int_equal(pthread_create(&thread, NULL, impostor_main, &fd), 0);
     assert_int_equal(net_connect(f->client.net, "127.0.0.1", ntohs(address.sin_port), &peer), NET_OK);
-    wait_for(f, &f->client.close_count, 1);
+    bench_wait_for(f, &f->client.close_count, 1);
     assert_int_equal(f->client.open_count, 0);
     assert_non_null(strstr(f->client.why, "not a ckptless peer"));
     pthread_join(thread, NULL);
@@ -496,10 +356,10 @@ static void a_server_with_a_certificate_instead_of_the_secret_is_refused(void **
 static void handshakes_are_cheap(void **state) {
     struct fixture *f = *state;
     struct timespec from, to;
-    open_pair(f);
+    bench_open_pair(f);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
     for (int i = 0; i < 50; i++) {
-        open_pair(f);
+        bench_open_pair(f);
     }
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
     double ms = (double)(to.tv_sec - from.tv_sec) * 1e3 + (double)(to.tv_nsec - from.tv_nsec) / 1e6;
@@ -507,7 +367,7 @@ static void handshakes_are_cheap(void **state) {
 }
 
 int main(void) {
-#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define T(name) cmocka_unit_test_setup_teardown(name, bench_set_up, bench_tear_down)
     const struct CMUnitTest tests[] = {
         T(a_wrong_secret_is_refused_on_both_ends),
         T(plain_text_is_refused),

@@ -26,82 +26,82 @@ static const struct wire_region regions[] = { { .name = "model", .shard = 0, .by
                                               { .name = "rng", .shard = 9, .bytes = UINT64_MAX } };
 static const uint32_t nodes[] = { 0, 2, 8191 };
 
-/* One message of the type, with every field away from zero. */
-static struct wire_message sample(enum wire_type type) {
-    struct wire_message message = { .type = type, .from = 42, .epoch = wire_epoch_pack(3, 9) };
-
-    switch (type) {
-    case WIRE_HELLO:
-    case WIRE_JOIN:
-        message.hello = (struct wire_hello){ .node = 2,
-                                             .node_count = 5,
-                                             .slot_count = 4,
-                                             .spare_nodes = 1,
-                                             .predecessor = WIRE_NONE,
-                                             .port = 3030,
-                                             .host = "n3",
-                                             .version = "1.2" };
-        break;
-    case WIRE_ROSTER:
-    case WIRE_WELCOME:
-        message.roster = (struct wire_roster){ .your_id = 7, .member_count = 2, .members = members, .active_nodes = 4 };
-        break;
-    case WIRE_REPORT:
-        message.report = (struct wire_report){ .line = "lost n2", .json = "{\"event\":\"loss\"}" };
-        break;
-    case WIRE_PING:
-    case WIRE_HEARTBEAT:
-    case WIRE_HEARTBEAT_ACK:
-        message.heartbeat = (struct wire_heartbeat){ .sent_ns = 123456789012345, .lease_ns = 400000000 };
-        break;
-    case WIRE_LOSS:
-        message.loss = (struct wire_loss){ 3, 2, WIRE_CAUSE_ASKED, 11, true, "bad memory" };
-        break;
-    case WIRE_STOP:
-        message.stop = (struct wire_stop){ 2, 3, seats, 3, ascending };
-        break;
-    case WIRE_ARRIVED:
-        message.arrived = (struct wire_arrived){ 1, 2, true, 413, { 0x1122334455667788, 99 } };
-        break;
-    case WIRE_PLAN:
-        message.plan = (struct wire_plan){ WIRE_PLAN_RESUME, 413, "0123456789abcde", 1, 2, 3, ascending, 1, ascending };
-        break;
-    case WIRE_READY:
-    case WIRE_RELOADED:
-    case WIRE_COMMITTED:
-    case WIRE_FINISHED:
-    case WIRE_ATTACHED:
-        message.rank_step = (struct wire_rank_step){ 4, 1, 414, 1u << 30, 6 };
-        break;
-    case WIRE_RELOAD_RESULT:
-        message.reload_result = (struct wire_reload_result){ true, 5, 1, 2, 3, 4 };
-        break;
-    case WIRE_REFUSE:
-    case WIRE_RESULT:
-    case WIRE_END:
-    case WIRE_ENDING:
-    case WIRE_EVICTED:
-        message.end = (struct wire_end){ 93, true, "no progress" };
-        break;
-    case WIRE_TABLE:
-        message.table = (struct wire_table){ 3, 2, regions };
-        break;
-    case WIRE_REGION_QUERY:
-    case WIRE_REGION_ANSWER:
-        message.region_query = (struct wire_region_query){ 17, true, regions[1] };
-        break;
-    case WIRE_ADDRESS:
-        message.address = (struct wire_address){ 7, 4, "addr" };
-        break;
-    case WIRE_GATHER:
-    case WIRE_GATHERED:
-        message.gather = (struct wire_gather){ 0x1234567890abcdef, 8, 3, nodes, 5, (const uint8_t *)"de\0fg" };
-        break;
-    case WIRE_GO:
-    case WIRE_WARM:
-    case WIRE_TYPE_COUNT:
-        break;
+#define HELLO                                                                                                          \
+    {                                                                                                                  \
+        .hello = {                                                                                                     \
+            .node = 2,                                                                                                 \
+            .node_count = 5,                                                                                           \
+            .slot_count = 4,                                                                                           \
+            .spare_nodes = 1,                                                                                          \
+            .predecessor = WIRE_NONE,                                                                                  \
+            .port = 3030,                                                                                              \
+            .host = "n3",                                                                                              \
+            .version = "1.2"                                                                                           \
+        }                                                                                                              \
     }
+#define ROSTER                                                                                                         \
+    {                                                                                                                  \
+        .roster = {.your_id = 7, .member_count = 2, .members = members, .active_nodes = 4 }                            \
+    }
+#define HEARTBEAT                                                                                                      \
+    {                                                                                                                  \
+        .heartbeat = {.sent_ns = 123456789012345, .lease_ns = 400000000 }                                              \
+    }
+#define RANK_STEP                                                                                                      \
+    {                                                                                                                  \
+        .rank_step = { 4, 1, 414, 1u << 30, 6 }                                                                        \
+    }
+#define END                                                                                                            \
+    {                                                                                                                  \
+        .end = { 93, true, "no progress" }                                                                             \
+    }
+#define REGION                                                                                                         \
+    {                                                                                                                  \
+        .region_query = { 17, true, { .name = "rng", .shard = 9, .bytes = UINT64_MAX } }                               \
+    }
+#define GATHER                                                                                                         \
+    {                                                                                                                  \
+        .gather = { 0x1234567890abcdef, 8, 3, nodes, 5, (const uint8_t *)"de\0fg" }                                    \
+    }
+
+/* Every field away from zero. */
+static const struct wire_message samples[WIRE_TYPE_COUNT] = {
+    [WIRE_HELLO] = HELLO,
+    [WIRE_JOIN] = HELLO,
+    [WIRE_ROSTER] = ROSTER,
+    [WIRE_WELCOME] = ROSTER,
+    [WIRE_REPORT] = { .report = { .line = "lost n2", .json = "{\"event\":\"loss\"}" } },
+    [WIRE_PING] = HEARTBEAT,
+    [WIRE_HEARTBEAT] = HEARTBEAT,
+    [WIRE_HEARTBEAT_ACK] = HEARTBEAT,
+    [WIRE_LOSS] = { .loss = { 3, 2, WIRE_CAUSE_ASKED, 11, true, "bad memory" } },
+    [WIRE_STOP] = { .stop = { 2, 3, seats, 3, ascending } },
+    [WIRE_ARRIVED] = { .arrived = { 1, 2, true, 413, { 0x1122334455667788, 99 } } },
+    [WIRE_PLAN] = { .plan = { WIRE_PLAN_RESUME, 413, "0123456789abcde", 1, 2, 3, ascending, 1, ascending } },
+    [WIRE_READY] = RANK_STEP,
+    [WIRE_RELOADED] = RANK_STEP,
+    [WIRE_COMMITTED] = RANK_STEP,
+    [WIRE_FINISHED] = RANK_STEP,
+    [WIRE_ATTACHED] = RANK_STEP,
+    [WIRE_RELOAD_RESULT] = { .reload_result = { true, 5, 1, 2, 3, 4 } },
+    [WIRE_REFUSE] = END,
+    [WIRE_RESULT] = END,
+    [WIRE_END] = END,
+    [WIRE_ENDING] = END,
+    [WIRE_EVICTED] = END,
+    [WIRE_TABLE] = { .table = { 3, 2, regions } },
+    [WIRE_REGION_QUERY] = REGION,
+    [WIRE_REGION_ANSWER] = REGION,
+    [WIRE_ADDRESS] = { .address = { 7, 4, "addr" } },
+    [WIRE_GATHER] = GATHER,
+    [WIRE_GATHERED] = GATHER,
+};
+
+static struct wire_message sample(enum wire_type type) {
+    struct wire_message message = samples[type];
+    message.type = type;
+    message.from = 42;
+    message.epoch = wire_epoch_pack(3, 9);
     return message;
 }
 
@@ -187,8 +187,8 @@ static void oversized_counts_are_refused(void **state) {
         enum wire_type type;
         size_t offset;
     } rows[] = {
-        { WIRE_ROSTER, HEADER_BYTES + 8 },  { WIRE_STOP, HEADER_BYTES + 4 },   { WIRE_STOP, HEADER_BYTES + 8 },
-        { WIRE_PLAN, HEADER_BYTES + 33 },   { WIRE_PLAN, HEADER_BYTES + 37 },  { WIRE_TABLE, HEADER_BYTES + 4 },
+        { WIRE_ROSTER, HEADER_BYTES + 8 },  { WIRE_STOP, HEADER_BYTES + 4 },    { WIRE_STOP, HEADER_BYTES + 8 },
+        { WIRE_PLAN, HEADER_BYTES + 33 },   { WIRE_PLAN, HEADER_BYTES + 37 },   { WIRE_TABLE, HEADER_BYTES + 4 },
         { WIRE_ADDRESS, HEADER_BYTES + 4 }, { WIRE_GATHER, HEADER_BYTES + 12 }, { WIRE_GATHER, HEADER_BYTES + 28 },
         { WIRE_REPORT, HEADER_BYTES },
     };

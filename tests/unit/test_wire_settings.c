@@ -13,82 +13,82 @@
 #include "node_helper/wire/wire_settings.h"
 #include "tests/unit/test_seed.h"
 
-static void bad_values_are_refused_with_a_line(void **state) {
-    static const struct {
-        const char *text, *line; /* line: part of what is said */
-    } rows[] = {
-        { "spare=1", "spare: no such key; did you mean spares?" },
-        { "deadafter=1s", "did you mean dead-after?" },
-        { "colour=red", "colour: no such key; there are spares" },
-        { "x=1", "x: no such key; there are" },
-        { "Spares=1", "did you mean spares?" },
-        { "reserve=1", "reserve: not in this version yet" },
-        { "ranks", "ranks: not in this version yet" },
-        { "standby=fork", "not in this version yet" },
-        { "hang=auto", "not in this version yet" },
-        { "redundancy=rs:4+2", "not in this version yet" },
-        { "verify-every=9", "not in this version yet" },
-        { "health-check=x", "not in this version yet" },
-        { "metrics=1", "not in this version yet" },
-        { "on-exhausted=wait", "not in this version yet" },
-        { "batch-lost=fail", "not in this version yet" },
-        { "spares=1,spares=1", "spares: given twice" },
-        { "1,spares=1", "spares: given twice" },
-        { "spares", "spares: needs a value: a number of nodes from 0 to 8191" },
-        { "spares=", "spares: needs a value" },
-        { "spares=-1", "spares=-1: must be a number of nodes from 0 to 8191" },
-        { "spares= 1", "must be" },
-        { "spares=1.5", "must be" },
-        { "spares=0x1", "must be" },
-        { "spares=8192", "must be" },
-        { "spares=99999999999999999999999999", "must be" },
-        { "8192", "spares=8192: must be" },
-        { "1x", "spares=1x: must be" },
-        { "restarts=0", "restarts=0: must be a number from 1" },
-        { "respawn=1001", "must be" },
-        { "park=hot", "park=hot: must be auto, cold or warm" },
-        { "heartbeat=100", "heartbeat=100: a duration needs a unit: ms, s, m or h, such as 100ms" },
-        { "heartbeat=0.1", "needs a unit" },
-        { "heartbeat=ms", "must be a duration from 10ms to 1m" },
-        { "heartbeat=.1s", "must be a duration" },
-        { "heartbeat=1.s", "must be a duration" },
-        { "heartbeat=1..0s", "must be a duration" },
-        { "heartbeat=1sec", "must be a duration" },
-        { "heartbeat=1 s", "must be a duration" },
-        { "heartbeat=-1s", "must be a duration" },
-        { "heartbeat=9999999999s", "must be a duration" },
-        { "grace=999999999h", "must be a duration from 100ms to 1h" },
-        { "heartbeat=10.5ms", "whole number of milliseconds" },
-        { "heartbeat=0.1000000s", "whole number of milliseconds" },
-        { "heartbeat=9ms", "must be a duration" },
-        { "dead-after=11m", "must be a duration from 50ms to 10m" },
-        { "launch-timeout=999ms", "must be a duration from 1s to 1h" },
-        { "heartbeat=251ms", "heartbeat=251ms does not fit dead-after=500ms: dead-after must be at least twice" },
-        { "dead-after=199ms", "does not fit" },
-        { "log-dir=", "needs a value" },
-        { "log-dir=a\nb", "log-dir=a?b: must be" },
-        { "interface=a/b", "must be a network interface's name" },
-        { "interface=0123456789012345678901234567890123456789012345678901234567890123", "must be" },
-        { "off=1", "off takes no value" },
-        { "off,spares=1", "off: must stand alone" },
-        { "spares=1,off", "off: must stand alone" },
-        { "off,off", "off: given twice" },
-        { ",", "empty item" },
-        { "spares=1,", "empty item" },
-        { ",spares=1", "empty item" },
-        { "=1", "no such key" },
-    };
+static const struct {
+    const char *text, *line; /* line: part of what is said */
+} refused[] = {
+    { "spare=1", "spare: no such key; did you mean spares?" },
+    { "deadafter=1s", "did you mean dead-after?" },
+    { "colour=red", "colour: no such key; there are spares" },
+    { "x=1", "x: no such key; there are" },
+    { "Spares=1", "did you mean spares?" },
+    { "reserve=1", "reserve: not in this version yet" },
+    { "ranks", "ranks: not in this version yet" },
+    { "standby=fork", "not in this version yet" },
+    { "hang=auto", "not in this version yet" },
+    { "redundancy=rs:4+2", "not in this version yet" },
+    { "verify-every=9", "not in this version yet" },
+    { "health-check=x", "not in this version yet" },
+    { "metrics=1", "not in this version yet" },
+    { "on-exhausted=wait", "not in this version yet" },
+    { "batch-lost=fail", "not in this version yet" },
+    { "spares=1,spares=1", "spares: given twice" },
+    { "1,spares=1", "spares: given twice" },
+    { "spares", "spares: needs a value: a number of nodes from 0 to 8191" },
+    { "spares=", "spares: needs a value" },
+    { "spares=-1", "spares=-1: must be a number of nodes from 0 to 8191" },
+    { "spares= 1", "must be" },
+    { "spares=1.5", "must be" },
+    { "spares=0x1", "must be" },
+    { "spares=8192", "must be" },
+    { "spares=99999999999999999999999999", "must be" },
+    { "8192", "spares=8192: must be" },
+    { "1x", "spares=1x: must be" },
+    { "restarts=0", "restarts=0: must be a number from 1" },
+    { "respawn=1001", "must be" },
+    { "park=hot", "park=hot: must be auto, cold or warm" },
+    { "heartbeat=100", "heartbeat=100: a duration needs a unit: ms, s, m or h, such as 100ms" },
+    { "heartbeat=0.1", "needs a unit" },
+    { "heartbeat=ms", "must be a duration from 10ms to 1m" },
+    { "heartbeat=.1s", "must be a duration" },
+    { "heartbeat=1.s", "must be a duration" },
+    { "heartbeat=1..0s", "must be a duration" },
+    { "heartbeat=1sec", "must be a duration" },
+    { "heartbeat=1 s", "must be a duration" },
+    { "heartbeat=-1s", "must be a duration" },
+    { "heartbeat=9999999999s", "must be a duration" },
+    { "grace=999999999h", "must be a duration from 100ms to 1h" },
+    { "heartbeat=10.5ms", "whole number of milliseconds" },
+    { "heartbeat=0.1000000s", "whole number of milliseconds" },
+    { "heartbeat=9ms", "must be a duration" },
+    { "dead-after=11m", "must be a duration from 50ms to 10m" },
+    { "launch-timeout=999ms", "must be a duration from 1s to 1h" },
+    { "heartbeat=251ms", "heartbeat=251ms does not fit dead-after=500ms: dead-after must be at least twice" },
+    { "dead-after=199ms", "does not fit" },
+    { "log-dir=", "needs a value" },
+    { "log-dir=a\nb", "log-dir=a?b: must be" },
+    { "interface=a/b", "must be a network interface's name" },
+    { "interface=0123456789012345678901234567890123456789012345678901234567890123", "must be" },
+    { "off=1", "off takes no value" },
+    { "off,spares=1", "off: must stand alone" },
+    { "spares=1,off", "off: must stand alone" },
+    { "off,off", "off: given twice" },
+    { ",", "empty item" },
+    { "spares=1,", "empty item" },
+    { ",spares=1", "empty item" },
+    { "=1", "no such key" },
+};
 
+static void bad_values_are_refused_with_a_line(void **state) {
     (void)state;
-    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         struct wire_settings settings;
         char error[512] = "";
-        test_seed("wire_settings", -1, rows[i].text, strlen(rows[i].text));
-        if (wire_settings_parse(rows[i].text, &settings, error, sizeof(error))) {
-            fail_msg("accepted: %s", rows[i].text);
+        test_seed("wire_settings", -1, refused[i].text, strlen(refused[i].text));
+        if (wire_settings_parse(refused[i].text, &settings, error, sizeof(error))) {
+            fail_msg("accepted: %s", refused[i].text);
         }
-        if (strstr(error, rows[i].line) == NULL || strchr(error, '\n') != NULL) {
-            fail_msg("%s: said: %s", rows[i].text, error);
+        if (strstr(error, refused[i].line) == NULL || strchr(error, '\n') != NULL) {
+            fail_msg("%s: said: %s", refused[i].text, error);
         }
     }
 }
