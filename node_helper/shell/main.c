@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -180,6 +181,9 @@ int main(void) {
     /* The secret in our memory is nobody else's. */
     (void)prctl(PR_SET_DUMPABLE, 0);
     ask_for_short_slices();
+    /* A page of ours that was reclaimed comes back from a disk that may be busy for half a second: long enough to be taken
+     * for dead. Only what is touched is locked; where the limit does not allow it nothing is. */
+    (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
     shell.began_ns = shell_now_ns();
     shell.stepd_fd = shell.keeper_listen_fd = shell.ring_read_fd = shell.ring_write_fd = -1;
     if (!read_launch(&shell.launch)) {
