@@ -143,7 +143,8 @@ CKPTLESS_API CKPTLESS_MUST_CHECK enum ckptless_result ckptless_recover(struct ck
  * STEP_MISMATCH: ranks named different steps, the line names them. */
 CKPTLESS_API CKPTLESS_MUST_CHECK enum ckptless_result ckptless_reloaded(struct ckptless *ctx, uint64_t step);
 
-/* All-gather in rank order: ret_all holds world.size blocks of `bytes` (1 to 65536) bytes. Collective. */
+/* All-gather in rank order: ret_all holds world.size blocks of `bytes` (1 to 65536) bytes, which with 8 bytes for each
+ * rank are at most 48 MiB. Collective. */
 CKPTLESS_API CKPTLESS_MUST_CHECK enum ckptless_result ckptless_exchange(struct ckptless *ctx, const void *mine,
                                                                         size_t bytes, void *ret_all);
 

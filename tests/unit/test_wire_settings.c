@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -179,6 +180,48 @@ static void the_help_tells_the_truth(void **state) {
     assert_null(wire_settings_help(UINT32_MAX));
 }
 
+/* The line of the manual's table, without the backslashes that troff wants before a minus. */
+static bool manual_has(FILE *manual, const char *wanted) {
+    char line[512];
+    rewind(manual);
+    while (fgets(line, sizeof(line), manual) != NULL) {
+        size_t length = 0;
+        for (const char *at = line; *at != '\0' && *at != '\n'; at++) {
+            line[length] = *at;
+            length += *at != '\\';
+        }
+        line[length] = '\0';
+        if (strcmp(line, wanted) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void the_manual_has_the_same_table(void **state) {
+    const char *source = getenv("srcdir");
+    char path[4096], wanted[256];
+    (void)state;
+    snprintf(path, sizeof(path), "%s/man/ckptless.7", source != NULL ? source : ".");
+    FILE *manual = fopen(path, "r");
+    assert_non_null(manual);
+    for (uint32_t i = 0; wire_settings_help(i) != NULL; i++) {
+        const char *at = wire_settings_help(i); /* columns are two spaces apart, the fifth is text */
+        size_t length = 0;
+        for (int column = 0; column < 4; column++) {
+            const char *end = strstr(at, "  ");
+            assert_non_null(end);
+            length += (size_t)snprintf(wanted + length, sizeof(wanted) - length, "%s%.*s", column > 0 ? "\t" : "",
+                                       (int)(end - at), at);
+            at = end + 2;
+        }
+        if (!manual_has(manual, wanted)) {
+            fail_msg("not in %s: %s", path, wanted);
+        }
+    }
+    fclose(manual);
+}
+
 int main(void) {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(bad_values_are_refused_with_a_line),
@@ -186,6 +229,7 @@ int main(void) {
         cmocka_unit_test(nothing_given_means_the_defaults),
         cmocka_unit_test(every_key_is_taken),
         cmocka_unit_test(the_help_tells_the_truth),
+        cmocka_unit_test(the_manual_has_the_same_table),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
