@@ -24,3 +24,10 @@ TESTS += tests/unit/test_plane_request
 tests_unit_test_plane_request_SOURCES = tests/unit/test_plane_request.c tests/unit/test_seed.h state_plane/request.c
 tests_unit_test_plane_request_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(XXHASH_CFLAGS)
 tests_unit_test_plane_request_LDADD = node_helper/wire/libwire.la $(XXHASH_LIBS) $(CMOCKA_LIBS)
+
+# Over the real libfabric, on loopback.
+check_PROGRAMS += tests/unit/test_plane
+TESTS += tests/unit/test_plane
+tests_unit_test_plane_SOURCES = tests/unit/test_plane.c
+tests_unit_test_plane_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
+tests_unit_test_plane_LDADD = state_plane/libplane.la $(CMOCKA_LIBS)

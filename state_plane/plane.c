@@ -323,7 +323,7 @@ bool plane_destroy(struct plane *plane) {
     }
     bool is_quiet = plane->sends_under_way == 0;
     bool is_closed = fabric_close(plane->fabric, is_quiet);
-    pull_fini(plane);
+    pull_fini(plane, is_closed);
     if (is_closed) {
         serve_fini(plane);
         free_plane(plane);

@@ -63,7 +63,8 @@ struct queued_event {
 
 enum fabric_state { FABRIC_CLOSED, FABRIC_OPENING, FABRIC_OPEN, FABRIC_NONE };
 
-struct pull; /* plane_pull.c */
+struct pull;  /* plane_pull.c */
+struct chunk; /* plane_pull.c */
 
 struct plane {
     char interface[64];
@@ -91,6 +92,7 @@ struct plane {
     uint32_t early_count;
 
     struct pull *pulls;
+    struct chunk *abandoned; /* of pulls that have ended; the fabric's */
     uint64_t next_tag;
     uint32_t sends_under_way;
 };
@@ -113,6 +115,7 @@ void serve_fini(struct plane *plane);
 
 /* plane_pull.c: on the thread, lock held. One unit of work; true: there is more to do at once. */
 bool pull_advance(struct plane *plane, uint64_t now_ns, bool *ret_soon);
-void pull_fini(struct plane *plane);
+/* is_closed: the fabric lets go of all memory. */
+void pull_fini(struct plane *plane, bool is_closed);
 
 #endif

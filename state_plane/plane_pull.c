@@ -21,7 +21,8 @@ struct piece {
 struct chunk {
     struct fabric_op send, receive;
     struct plane *plane;
-    struct pull *pull; /* NULL: abandoned */
+    struct pull *pull;  /* NULL: abandoned */
+    struct chunk *next; /* abandoned: of the plane's */
     struct piece piece;
     uint64_t tag;
     bool receive_posted, receive_done, send_posted, send_done;
@@ -106,15 +107,26 @@ static bool is_free(const struct chunk *chunk) {
     return (!chunk->send_posted || chunk->send_done) && (!chunk->receive_posted || chunk->receive_done);
 }
 
+/* Of an abandoned one. */
+static void free_if_done(struct chunk *chunk) {
+    if (chunk->pull != NULL || !is_free(chunk)) {
+        return;
+    }
+    struct chunk **link = &chunk->plane->abandoned;
+    while (*link != chunk) {
+        link = &(*link)->next;
+    }
+    *link = chunk->next;
+    free_chunk(chunk);
+}
+
 static void on_sent(struct fabric_op *op, size_t bytes, const char *error) {
     struct chunk *chunk = op->owner;
     (void)bytes;
     chunk->send_done = true;
     chunk->plane->sends_under_way--;
     chunk->error = chunk->error ? chunk->error : error;
-    if (chunk->pull == NULL && is_free(chunk)) {
-        free_chunk(chunk);
-    }
+    free_if_done(chunk);
 }
 
 static void on_received(struct fabric_op *op, size_t bytes, const char *error) {
@@ -122,17 +134,15 @@ static void on_received(struct fabric_op *op, size_t bytes, const char *error) {
     chunk->receive_done = true;
     chunk->received = bytes;
     chunk->error = chunk->error ? chunk->error : error;
-    if (chunk->pull == NULL && is_free(chunk)) {
-        free_chunk(chunk);
-    }
+    free_if_done(chunk);
 }
 
-/* The fabric may hold on to it for ever. */
+/* The fabric may hold on to it as long as it is open. */
 static void abandon(struct chunk *chunk) {
     chunk->pull = NULL;
-    if (is_free(chunk)) {
-        free_chunk(chunk);
-    }
+    chunk->next = chunk->plane->abandoned;
+    chunk->plane->abandoned = chunk;
+    free_if_done(chunk);
 }
 
 static struct chunk *make_chunk(struct plane *plane, struct pull *pull, const struct piece *piece) {
@@ -391,11 +401,16 @@ bool pull_advance(struct plane *plane, uint64_t now_ns, bool *ret_soon) {
     return more;
 }
 
-void pull_fini(struct plane *plane) {
+void pull_fini(struct plane *plane, bool is_closed) {
     while (plane->pulls) {
         struct pull *pull = plane->pulls;
         plane->pulls = pull->next;
         free_pull(pull);
+    }
+    while (is_closed && plane->abandoned) {
+        struct chunk *chunk = plane->abandoned;
+        plane->abandoned = chunk->next;
+        free_chunk(chunk);
     }
 }
 
