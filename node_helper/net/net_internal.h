@@ -23,6 +23,7 @@
 #define NET_QUEUE_BYTES_MAX (64u << 20) /* unsent bytes of one peer */
 #define NET_HANDSHAKE_DEADLINE_MS 5000u /* connect and handshake; also for draining after net_close */
 #define NET_FRAME_HEADER_BYTES 4u
+#define NET_NOW_BYTES_MAX 2048u /* well within one TLS record */
 
 struct bufferevent;
 struct evbuffer;
@@ -87,6 +88,9 @@ struct bufferevent *net_tls_start(struct net *net, int fd, bool accepted);
 bool net_tls_authenticated(struct bufferevent *bev);
 /* Says goodbye (close_notify) as far as the socket takes it. */
 void net_tls_shutdown(struct bufferevent *bev);
+/* One TLS record to the kernel at once, past the bufferevent, whose output must be empty. False: it did not go; the same
+ * bytes then stand first in the output (an error shows itself there too). */
+bool net_tls_write_now(struct bufferevent *bev, const uint8_t *bytes, size_t count);
 /* Why the bufferevent has failed, in words; `what`: BEV_EVENT_ bits; `handshaking`: during the handshake. */
 void net_tls_describe(struct bufferevent *bev, short what, bool handshaking, char *ret_text, size_t capacity);
 

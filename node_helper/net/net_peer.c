@@ -228,15 +228,35 @@ void net_peer_handshake(struct net_peer *peer) {
     }
 }
 
+/* A small frame with nothing before it leaves at once: a turn of the loop and three system calls less than by way of the
+ * output. False: it is to be queued. */
+static bool send_now(struct net_peer *peer, const uint8_t *header, const uint8_t *body, size_t bytes) {
+    uint8_t frame[NET_NOW_BYTES_MAX];
+
+    if (peer->state != NET_PEER_OPEN || evbuffer_get_length(peer->early) > 0 ||
+        evbuffer_get_length(bufferevent_get_output(peer->bev)) > 0 ||
+        NET_FRAME_HEADER_BYTES + bytes > sizeof(frame)) {
+        return false;
+    }
+    memcpy(frame, header, NET_FRAME_HEADER_BYTES);
+    if (bytes > 0) {
+        memcpy(frame + NET_FRAME_HEADER_BYTES, body, bytes);
+    }
+    return net_tls_write_now(peer->bev, frame, NET_FRAME_HEADER_BYTES + bytes);
+}
+
 void net_send(struct net_peer *peer, const uint8_t *body, size_t bytes) {
-    uint8_t header[NET_FRAME_HEADER_BYTES] = { (uint8_t)bytes, (uint8_t)(bytes >> 8), (uint8_t)(bytes >> 16),
-                                               (uint8_t)(bytes >> 24) };
+    const uint8_t header[NET_FRAME_HEADER_BYTES] = { (uint8_t)bytes, (uint8_t)(bytes >> 8), (uint8_t)(bytes >> 16),
+                                                     (uint8_t)(bytes >> 24) };
 
     if (peer->state == NET_PEER_CLOSED || peer->closing) {
         return;
     }
     if (bytes > WIRE_FRAME_BYTES_MAX) {
         net_peer_fail(peer, "frame of %zu bytes to send, above the bound of %u", bytes, WIRE_FRAME_BYTES_MAX);
+        return;
+    }
+    if (send_now(peer, header, body, bytes)) {
         return;
     }
     bool early = peer->state != NET_PEER_OPEN || evbuffer_get_length(peer->early) > 0;

@@ -105,6 +105,15 @@ bool net_tls_authenticated(struct bufferevent *bev) {
     return ssl != NULL && SSL_version(ssl) == TLS1_3_VERSION && SSL_session_reused(ssl) == 1;
 }
 
+bool net_tls_write_now(struct bufferevent *bev, const uint8_t *bytes, size_t count) {
+    SSL *ssl = bufferevent_openssl_get_ssl(bev);
+
+    ERR_clear_error();
+    bool written = SSL_write(ssl, bytes, (int)count) == (int)count;
+    ERR_clear_error();
+    return written;
+}
+
 void net_tls_shutdown(struct bufferevent *bev) {
     SSL *ssl = bufferevent_openssl_get_ssl(bev);
 
