@@ -28,6 +28,7 @@ struct request {
 };
 
 static bool owns_job;
+static bool job_has_spares; /* sbatch or salloc has added them, and said so */
 static int components; /* how often this process has come to the end of its options: more than once for a het job */
 
 static bool load_table(struct option_table *ret_table) {
@@ -99,7 +100,8 @@ static void disarm(const struct option_table *table) {
 /* Nodes and tasks with the spares on top; -N counts active nodes wherever the user wrote it. */
 static int add_spares(const struct option_table *table, struct request *request) {
     char line[256];
-    bool inherited = request->in_allocation && !request->nodes_by_cli; /* the count is the job's: active and spare */
+    /* The count is the job's: active and spare, where the job was asked for with spares. */
+    bool inherited = request->in_allocation && !request->nodes_by_cli && job_has_spares;
     long active = inherited ? request->nodes - request->spares : request->nodes;
     long total = active + request->spares;
     bool tasks_are_active = !inherited || request->tasks_by_cli;
@@ -187,6 +189,7 @@ void allocator_prepare(void) {
     static const char *const names[] = { "SLURM_NTASKS", "SLURM_NPROCS" };
     const char *note = getenv(PLUGIN_ENV_TASKS);
     char asked[32], total[32];
+    job_has_spares = note != NULL;
     if (note == NULL || sscanf(note, "%31[0-9]:%31[0-9]", asked, total) != 2) {
         return;
     }

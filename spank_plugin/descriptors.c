@@ -1,9 +1,12 @@
 /* Moving and closing descriptors; see descriptors.h. */
 #include "spank_plugin/descriptors.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define KEPT_MAX 8
@@ -61,4 +64,21 @@ void descriptors_close_others(int first, const int *kept, size_t count) {
         next = (unsigned)sorted[i] + 1;
     }
     close_span(next, UINT_MAX);
+}
+
+size_t descriptors_find_logs(int *ret_fds, size_t capacity) {
+    size_t count = 0;
+    DIR *directory = opendir("/proc/self/fd");
+    for (const struct dirent *entry = directory ? readdir(directory) : NULL; entry && count < capacity;
+         entry = readdir(directory)) {
+        int fd = atoi(entry->d_name);
+        struct stat status;
+        if (fd >= 3 && fstat(fd, &status) == 0 && S_ISREG(status.st_mode) && (fcntl(fd, F_GETFL) & O_APPEND)) {
+            ret_fds[count++] = fd;
+        }
+    }
+    if (directory) {
+        closedir(directory);
+    }
+    return count;
 }

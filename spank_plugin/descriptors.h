@@ -15,4 +15,7 @@ int descriptors_raise(int fd);
 /* Closes every descriptor from `first` on but the `count` ones in `kept` (any order; -1 is skipped; count <= 8). */
 void descriptors_close_others(int first, const int *kept, size_t count);
 
+/* Descriptors from 3 on that are files open for appending, `capacity` at most: Slurm's log. Returns how many. */
+size_t descriptors_find_logs(int *ret_fds, size_t capacity);
+
 #endif

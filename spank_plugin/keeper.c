@@ -27,6 +27,7 @@
 #define FAREWELL_MS_MAX 200 /* for the helper's end after ours */
 #define FINAL_CLEARING_MS_MAX 5000
 #define STARTS_IN_VAIN_MAX 3
+#define KEPT_MAX 6
 
 int64_t keeper_now_ms(void) {
     struct timespec now;
@@ -364,8 +365,10 @@ bool keeper_run(const struct keeper_config *config) {
     (void)prctl(PR_SET_NAME, "ckptless-keep"); /* proctrack/linuxproc spares what is named slurmstepd */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     (void)prctl(PR_SET_DUMPABLE, 1); /* the program may open the page through /proc/PID/fd */
-    const int kept[] = { keeper->signal_fd, keeper->stepd_fd, keeper->helper_fd };
-    descriptors_close_others(3, kept, 3);
+    /* Slurm's log too: a program that cannot be executed ends with errno, which a failed line in the log would change. */
+    int kept[KEPT_MAX] = { keeper->signal_fd, keeper->stepd_fd, keeper->helper_fd };
+    size_t kept_count = 3 + descriptors_find_logs(kept + 3, KEPT_MAX - 3);
+    descriptors_close_others(3, kept, kept_count);
     keeper->connect_deadline_ms = keeper_now_ms() + config->launch_timeout_ms;
     keeper->connect_pause_ms = 1;
     loop(keeper);

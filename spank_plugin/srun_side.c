@@ -229,14 +229,36 @@ __attribute__((destructor)) static void exit_as_decided(void) {
     }
 }
 
+/* srun's watcher is a fork of srun that completes the job when srun ends without a word. The job is complete, with the
+ * program's code: the watcher's, which is none, would stand there as 0:126. */
+static void end_watcher(const struct launcher *launcher) {
+    char path[64], name[16];
+    int pid;
+    snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
+    FILE *children = fopen(path, "re");
+    while (children && fscanf(children, "%d", &pid) == 1) {
+        snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+        FILE *comm = pid == launcher->pid ? NULL : fopen(path, "re");
+        if (comm && fgets(name, sizeof(name), comm) && strcmp(name, "srun\n") == 0) {
+            (void)kill(pid, SIGKILL);
+        }
+        if (comm) {
+            fclose(comm);
+        }
+    }
+    if (children) {
+        fclose(children);
+    }
+}
+
 /* Slurm cannot know the code of a step that has lost nodes: srun is ended here. exit(), not _exit(): srun puts the
  * terminal back in an atexit handler. Slurm's own watcher then clears the step away. */
 static void end_srun(const struct launcher *launcher, int code) {
     if (allocator_owns_job()) {
         int (*complete_job)(uint32_t, uint32_t);
         *(void **)&complete_job = dlsym(RTLD_DEFAULT, "slurm_complete_job");
-        if (complete_job) {
-            (void)complete_job(launcher->job, (uint32_t)code << 8);
+        if (complete_job && complete_job(launcher->job, (uint32_t)code << 8) == 0) {
+            end_watcher(launcher);
         }
     }
     atomic_store(&decided_code, code);
