@@ -118,8 +118,8 @@ static int add_spares(const struct option_table *table, struct request *request)
     }
     const char *job_nodes = getenv("SLURM_JOB_NUM_NODES");
     if (request->in_allocation && !inherited && job_nodes && atol(job_nodes) > 0 && atol(job_nodes) < total) {
-        snprintf(line, sizeof(line), "%ld nodes and %ld spare do not fit into the job's %ld nodes", active,
-                 request->spares, atol(job_nodes));
+        snprintf(line, sizeof(line), "%ld node%s and %ld spare do not fit into the job's %ld node%s", active,
+                 active == 1 ? "" : "s", request->spares, atol(job_nodes), atol(job_nodes) == 1 ? "" : "s");
         return refuse(line);
     }
     request->tasks = request->tasks / divisor * total;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -200,7 +201,8 @@ enum plane_result plane_create(struct plane **ret_plane, const char *interface) 
     snprintf(plane->interface, sizeof(plane->interface), "%s", interface);
     plane->last_event = &plane->first_event;
     plane->last_waiting = &plane->first_waiting;
-    plane->next_tag = PLANE_REQUEST_TAG;
+    /* Not to be guessed: who can reach the endpoint must not answer in a holder's place. */
+    (void)!getrandom(&plane->next_tag, sizeof(plane->next_tag), 0);
     plane->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     plane->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (plane->wake_fd < 0 || plane->event_fd < 0 || !start_thread(&plane->thread, run, plane)) {
@@ -212,13 +214,22 @@ enum plane_result plane_create(struct plane **ret_plane, const char *interface) 
 }
 
 void plane_open(struct plane *plane) {
-    if (plane->has_opener) {
+    if (plane->has_opener || plane->fabric_state != FABRIC_CLOSED) {
         return;
     }
     plane_enter(plane);
     plane->fabric_state = FABRIC_OPENING;
     plane_leave(plane);
     plane->has_opener = start_thread(&plane->opener, open_fabric, plane);
+    if (!plane->has_opener) {
+        struct plane_event event = { .type = PLANE_EVENT_UNAVAILABLE };
+        snprintf(event.text, sizeof(event.text), "no thread to open libfabric with");
+        plane_enter(plane);
+        memcpy(plane->fabric_text, event.text, sizeof(plane->fabric_text));
+        plane->fabric_state = FABRIC_NONE;
+        plane_queue_event(plane, &event);
+        plane_leave(plane);
+    }
 }
 
 int plane_fd(const struct plane *plane) {

@@ -1,7 +1,7 @@
 /*
  * The state plane of a helper: moves regions from the memory of one rank's process into that of another. On the same
  * node by cross-memory attach; between nodes over libfabric (the only fi_* calls of the project). Owns one thread,
- * which opens the fabric at plane_create (it takes 90 ms and more), serves reads of peers and carries out pulls; it
+ * which serves reads of peers and carries out pulls, and for a while one that opens the fabric (plane_open: 300 ms); it
  * never touches a program's memory outside plane_serve and plane_pull. Each chunk carries an XXH3-128 digest made by
  * the holder and checked by the receiver. The other functions are for the helper's loop thread.
  */

@@ -21,7 +21,7 @@
 #define PLANE_CHUNKS_MAX 6u   /* requests under way of one pull */
 #define PLANE_REPLIES_MAX 24u /* under way at a holder; further requests wait */
 #define PLANE_WAITING_MAX 1024u
-#define PLANE_EARLY_MAX 64u /* strangers can fill it: what does not fit is refused at once */
+#define PLANE_EARLY_MAX 64u /* what does not fit is told to ask again */
 
 struct inbox {
     struct fabric_op op;

@@ -11,6 +11,8 @@
 #include "state_plane/memory.h"
 #include "state_plane/plane_private.h"
 
+#define OPENING_NS_MAX 10000000000u /* for this node's own fabric */
+
 struct piece {
     uint32_t region;
     uint32_t length;
@@ -155,7 +157,9 @@ static struct chunk *make_chunk(struct plane *plane, struct pull *pull, const st
         return NULL;
     }
     *chunk = (struct chunk){ .plane = plane, .pull = pull, .piece = *piece, .bytes = bytes };
-    chunk->tag = ++plane->next_tag & fabric_tag_mask(plane->fabric);
+    do {
+        chunk->tag = ++plane->next_tag & fabric_tag_mask(plane->fabric);
+    } while (chunk->tag <= PLANE_REQUEST_TAG);
     chunk->send = (struct fabric_op){ .on_done = on_sent, .owner = chunk };
     chunk->receive = (struct fabric_op){ .on_done = on_received, .owner = chunk };
     struct request request = { .rank = pull->sources[pull->source].given.rank,
@@ -255,8 +259,13 @@ static bool reach_source(struct plane *plane, struct pull *pull, struct source *
 static enum outcome advance_remote(struct plane *plane, struct pull *pull, uint64_t now_ns, bool *ret_soon) {
     bool any = false;
     if (plane->fabric_state == FABRIC_CLOSED || plane->fabric_state == FABRIC_OPENING) {
-        pull->progress_ns = now_ns; /* a helper that has just started: its own fabric has a bound of its own */
-        return GOES_ON;
+        pull->progress_ns = now_ns;
+        if (now_ns < pull->began_ns + OPENING_NS_MAX) {
+            return GOES_ON;
+        }
+        snprintf(pull->why, sizeof(pull->why), "libfabric has not opened within %u s",
+                 (unsigned)(OPENING_NS_MAX / 1000000000u));
+        return SOURCE_FAILED;
     }
     if (!reach_source(plane, pull, &pull->sources[pull->source])) {
         return SOURCE_FAILED;

@@ -142,7 +142,12 @@ static void on_request(struct fabric_op *op, size_t bytes, const char *error) {
     }
     waiting->request = request;
     waiting->born_ns = plane_now_ns();
-    if (find_served(plane, &request) == NULL && plane->early_count < PLANE_EARLY_MAX) {
+    if (find_served(plane, &request) == NULL && plane->early_count >= PLANE_EARLY_MAX) {
+        free(waiting);
+        answer(plane, &request, true); /* it asks again, and does not give this holder up */
+        return;
+    }
+    if (find_served(plane, &request) == NULL) {
         waiting->next = plane->early;
         plane->early = waiting;
         plane->early_count++;

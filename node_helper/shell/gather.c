@@ -150,7 +150,11 @@ static void take_part(struct shell *shell, struct gather *gather, uint32_t seque
         return;
     }
     if (sequence != gather->lead_sequence || !set_part(&gather->parts[index], data, bytes) ||
-        ++gather->part_count < gather->node_count || !join_parts(gather)) {
+        ++gather->part_count < gather->node_count) {
+        return;
+    }
+    if (!join_parts(gather)) {
+        rollcall_warn(shell, "no memory for an all-gather: the programs wait in vain");
         return;
     }
     gather->part_count = 0;
@@ -180,7 +184,7 @@ static void give(struct shell *shell, struct gather *gather) {
 
 bool gather_begin(struct shell *shell, const struct gather_part *part, gather_done_fn *done, void *arg) {
     struct gather *gather = find(shell, part->key, part->nodes, part->node_count);
-    if (gather == NULL || gather->done != NULL || part->bytes > WIRE_GATHER_BYTES_MAX ||
+    if (gather == NULL || gather->done != NULL || part->bytes > WIRE_GATHER_BYTES_MAX / part->node_count ||
         !set_part(&gather->own, part->data, part->bytes)) {
         return false;
     }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -173,6 +174,15 @@ static void ask_for_short_slices(void) {
     }
 }
 
+/* A page of ours that was reclaimed comes back from a disk that may be busy for half a second: long enough to be taken for
+ * dead. Only what is touched is locked, but every mapping counts against the limit, so not where there is one. */
+static void lock_memory(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) {
+        (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+    }
+}
+
 int main(void) {
     static struct shell shell; /* large, and there is one */
     char error[256];
@@ -181,9 +191,7 @@ int main(void) {
     /* The secret in our memory is nobody else's. */
     (void)prctl(PR_SET_DUMPABLE, 0);
     ask_for_short_slices();
-    /* A page of ours that was reclaimed comes back from a disk that may be busy for half a second: long enough to be taken
-     * for dead. Only what is touched is locked; where the limit does not allow it nothing is. */
-    (void)mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT);
+    lock_memory();
     shell.began_ns = shell_now_ns();
     shell.stepd_fd = shell.keeper_listen_fd = shell.ring_read_fd = shell.ring_write_fd = -1;
     if (!read_launch(&shell.launch)) {

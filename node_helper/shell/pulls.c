@@ -77,16 +77,6 @@ bool pulls_init(struct shell *shell) {
     return event_add(shell->plane_ready, NULL) == 0;
 }
 
-bool pulls_fini(struct shell *shell) {
-    if (shell->plane_ready != NULL) {
-        event_free(shell->plane_ready);
-        event_free(shell->plane_open);
-    }
-    bool is_clean = plane_destroy(shell->plane);
-    shell->plane = NULL;
-    return is_clean;
-}
-
 static void keep_address(struct shell *shell, const struct wire_address *address) {
     struct node *node = &shell->nodes[address->helper % shell->node_count];
     node->fabric_helper = address->helper;
@@ -266,4 +256,18 @@ void pulls_cancel(struct shell *shell, uint32_t index) {
         plane_cancel(shell->plane, slot->pull_id);
         slot->pull_id = 0;
     }
+}
+
+bool pulls_fini(struct shell *shell) {
+    if (shell->plane_ready != NULL) {
+        event_free(shell->plane_ready);
+        event_free(shell->plane_open);
+    }
+    for (uint32_t i = 0; shell->slots != NULL && i < shell->slot_count; i++) {
+        forget_pull(&shell->slots[i]);
+        shell->slots[i].pull_id = 0; /* it ends with the plane */
+    }
+    bool is_clean = plane_destroy(shell->plane);
+    shell->plane = NULL;
+    return is_clean;
 }

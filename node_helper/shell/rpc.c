@@ -160,7 +160,11 @@ static void on_request(struct shell *shell, struct slot *slot, const struct wire
     case WIRE_RPC_FAIL:
         snprintf(text, sizeof(text), "%.*s", (int)request->data_bytes,
                  request->data ? (const char *)request->data : "");
-        slot->reply = slot->reply ? slot->reply : reply;
+        if (slot->reply == NULL) {
+            slot->reply = reply;
+        } else {
+            reply_result(shell, reply, CKPTLESS_INTERRUPTED, NULL);
+        }
         slots_ask_end(shell, slot, text);
         return;
     default:

@@ -64,6 +64,7 @@ struct slot {
     bool attached;         /* called ckptless_init */
     bool finalized;        /* the program has taken leave of PMIx: losing its connection means nothing */
     pid_t pid;             /* root of the rank's tree; 0: not known */
+    pid_t attached_pid;    /* who called ckptless_init, by its own word */
     pid_t holder;          /* the process in it that called ckptless_init and holds the regions; 0: not known */
     int status;            /* of the last program that ended, as of waitpid(2) */
     bool end_sent;
@@ -268,7 +269,7 @@ struct gather_part {
     const uint32_t *nodes; /* that take part, ascending, this one included */
     uint32_t node_count;
     const uint8_t *data; /* this node's part */
-    size_t bytes;        /* <= WIRE_GATHER_BYTES_MAX, of all nodes together too */
+    size_t bytes;        /* <= WIRE_GATHER_BYTES_MAX / node_count, so that all fit into one message */
 };
 /* data: all nodes' parts, joined in the order of the nodes; borrowed. NULL: the epoch has ended first. */
 typedef void gather_done_fn(struct shell *shell, void *arg, const uint8_t *data, size_t bytes);

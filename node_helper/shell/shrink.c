@@ -40,20 +40,22 @@ static void say(struct shell *shell, const char *why) {
 
 static void shrink_now(struct shell *shell);
 
-static void end_run(struct shell *shell) {
+static void end_run(struct shell *shell, bool is_late) {
     struct shrink *shrink = shell->shrink;
     int status = 0;
     (void)event_del(shrink->readable);
     (void)event_del(shrink->limit);
     event_free(shrink->readable);
     close(shrink->fd);
-    (void)kill(shrink->pid, SIGKILL); /* it has closed its last descriptor, or is late */
-    (void)waitpid(shrink->pid, &status, 0);
+    if (is_late) {
+        (void)kill(shrink->pid, SIGKILL);
+    }
+    (void)waitpid(shrink->pid, &status, 0); /* else it has closed its last descriptor: it ends at once */
     shrink->pid = 0;
     shrink->said[strcspn(shrink->said, "\n")] = '\0';
     log_line("ckptless-shrink: status %d %s", status, shrink->said);
-    if (shrink->said[0]) {
-        say(shell, shrink->said);
+    if (status != 0) {
+        say(shell, shrink->said[0] ? shrink->said : "ckptless-shrink has failed");
     }
 }
 
@@ -61,11 +63,15 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
     struct shell *shell = arg;
     struct shrink *shrink = shell->shrink;
     (void)what;
-    ssize_t count = read(fd, shrink->said + shrink->said_bytes, sizeof(shrink->said) - 1 - shrink->said_bytes);
+    char text[256];
+    ssize_t count = read(fd, text, sizeof(text));
     if (count > 0) {
-        shrink->said_bytes += (size_t)count;
+        size_t room = sizeof(shrink->said) - 1 - shrink->said_bytes;
+        size_t taken = (size_t)count < room ? (size_t)count : room;
+        memcpy(shrink->said + shrink->said_bytes, text, taken);
+        shrink->said_bytes += taken;
     } else if (count == 0 || errno != EINTR) {
-        end_run(shell);
+        end_run(shell, false);
         shrink_now(shell); /* what was lost meanwhile */
     }
 }
@@ -75,7 +81,7 @@ static void on_late(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     snprintf(shell->shrink->said, sizeof(shell->shrink->said), "slurmctld does not answer");
-    end_run(shell);
+    end_run(shell, true);
 }
 
 /* Beside the helper itself. */
@@ -190,7 +196,7 @@ void shrink_fini(struct shell *shell) {
     if (shrink->pid != 0) {
         struct pollfd pollfd = { .fd = shrink->fd, .events = POLLIN };
         (void)poll(&pollfd, 1, FAREWELL_MS);
-        end_run(shell);
+        end_run(shell, true);
     }
     event_free(shrink->limit);
     event_free(shrink->soon);

@@ -168,6 +168,9 @@ void slots_on_started(struct shell *shell, struct slot *slot, const struct wire_
         return;
     }
     slot->pid = (pid_t)message->pid;
+    if (slot->attached) {
+        slots_attach(slot, slot->attached_pid); /* it called before its keeper's word was read */
+    }
     struct bell_ring ring = { .slot = slots_index(shell, slot), .serial = slot->serial };
     slot->bell = bell_create(slot->page, shell->ring_write_fd, ring);
 }
@@ -198,6 +201,7 @@ void slots_ask_end(struct shell *shell, struct slot *slot, const char *text) {
 
 void slots_attach(struct slot *slot, pid_t pid) {
     slot->attached = true;
+    slot->attached_pid = pid;
     /* Not what a program says, but what is in its tree; a process of another pid namespace is not found. */
     slot->holder = pid > 0 && slot->pid > 0 && process_is_below(pid, slot->pid) ? pid : 0;
 }
@@ -248,6 +252,7 @@ void slots_on_disconnected(struct shell *shell, struct slot *slot) {
     (void)shell;
     if (!slot->finalized && !slot->ended && !shell->is_over) {
         slot->disconnected = true;
+        slot->probe_ms = 1;
         shell_timer_ms(slot->probe, DISCONNECTED_MS);
     }
 }

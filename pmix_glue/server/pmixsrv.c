@@ -368,9 +368,13 @@ void pmixsrv_destroy(struct pmixsrv *server) {
     }
     if (server->has_opener) {
         (void)pthread_join(server->opener, NULL);
-        while (server->open != NULL) {
-            struct reply *reply = server->open;
-            server->open = reply->next;
+        pthread_mutex_lock(&server->lock);
+        struct reply *open = server->open;
+        server->open = NULL;
+        pthread_mutex_unlock(&server->lock);
+        while (open != NULL) {
+            struct reply *reply = open;
+            open = reply->next;
             shift_reply(server, reply, PMIX_ERR_UNREACH, NULL, 0);
         }
         (void)server->pmix->server_finalize();

@@ -1,7 +1,7 @@
 /*
  * The PMIx server inside a helper: the only place on the helper's side that calls PMIx_*. PMIx calls back on its own
  * thread; this module copies what it hears into a queue and makes pmixsrv_fd() readable, and the helper's event loop
- * takes it out with pmixsrv_poll(). All functions are for the helper's loop thread, except pmixsrv_open().
+ * takes it out with pmixsrv_poll(). All functions are for the helper's loop thread.
  */
 #ifndef CKPTLESS_PMIXSRV_H
 #define CKPTLESS_PMIXSRV_H

@@ -46,16 +46,13 @@ struct pmixsrv {
     uint32_t *ranks_per_node;
     pthread_t opener;
     bool has_opener;
-    bool is_open; /* the loop's view: OPENED came out of poll */
 
     pthread_mutex_t lock; /* all below */
-    bool is_closing;
     int fd;
     struct queued *first, **last;
     struct reply *open;
     uint32_t client_count;
     struct client *clients; /* universe entries, by rank */
-    size_t handler;
 };
 
 /* PMIx's upcalls carry no argument of ours: one server a process. */

@@ -58,7 +58,7 @@ check_request "spares need the number of active nodes: give -N" srun -n2 --ckptl
 check_request "spares cannot be had with --multi-prog" srun -N2 -n2 --multi-prog --ckptless=spares=1 programs
 check_request "2 nodes and 1 spare do not fit into the job's 2 nodes" \
     salloc -Q -N2 bash -c 'srun -N2 --ckptless=spares=1 echo ran'
-check_request "the job has 1 nodes: none is left for the program with spares=1" \
+check_request "1 node and 1 spare do not fit into the job's 1 node" \
     salloc -Q -N1 bash -c 'srun --ckptless=spares=1 echo ran'
 check_request "spares cannot be had in a heterogeneous job" srun -N1 --ckptless=spares=1 echo ran : -N1 echo ran
 
