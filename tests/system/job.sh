@@ -97,6 +97,7 @@ pids_of() {
     done
 }
 
+# The pids that were hit are in hit_pids: for a moment they are still to be seen.
 hit() {
     local node pids=()
     for node in "$@"; do
@@ -104,7 +105,20 @@ hit() {
         pids+=($(pids_of "$node"))
     done
     [ ${#pids[@]} -eq $# ] || note "hit $*: ${#pids[@]} processes"
+    hit_pids=("${pids[@]}")
     kill -KILL "${pids[@]}"
+}
+
+# newcomer I: the process of node I's rank, when it is another than those that were hit last.
+newcomer() {
+    local pid
+    for pid in $(pids_of "$1"); do
+        [[ " ${hit_pids[*]} " == *" $pid "* ]] || echo "$pid"
+    done
+}
+
+has_newcomer() {
+    [ -n "$(newcomer "$1")" ]
 }
 
 # random_node NODE...: one of them.

@@ -131,7 +131,7 @@ code_of() {
 is "$(code_of srun -N2 --ckptless=spares=1 true)" 0 "srun ends with 0 when the program does"
 is "$(code_of srun -N2 --ckptless=spares=1 sh -c 'exit 3')" 3 "and with 3"
 is "$(code_of srun -N2 --ckptless=spares=1 sh -c '[ $RANK -eq 0 ] || exit 4')" 4 "and with the highest of all ranks"
-ok "a program that is not there: not 0" [ "$(code_of srun -N2 --ckptless=spares=1 /no/such/program)" -ne 0 ]
+is "$(code_of srun -N2 --ckptless=spares=1 /no/such/program)" 2 "a program that is not there: Slurm's code for that"
 is "$(grep -c 'No such file or directory' code.err)" 2 "and each rank says why"
 is "$(code_of srun -N2 --ckptless=spares=1,respawn=1,restarts=2 sh -c 'kill -KILL $$')" 93 \
     "a program that always dies by a signal: 93"

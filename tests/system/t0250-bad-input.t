@@ -60,6 +60,8 @@ check_request "2 nodes and 1 spare do not fit into the job's 2 nodes" \
     salloc -Q -N2 bash -c 'srun -N2 --ckptless=spares=1 echo ran'
 check_request "1 node and 1 spare do not fit into the job's 1 node" \
     salloc -Q -N1 bash -c 'srun --ckptless=spares=1 echo ran'
+check_request "the job has 2 nodes: none is left for the program with spares=2" \
+    salloc -Q -N1 --ckptless=spares=1 bash -c 'srun --ckptless=spares=2 echo ran'
 check_request "spares cannot be had in a heterogeneous job" srun -N1 --ckptless=spares=1 echo ran : -N1 echo ran
 
 # ---- programs that contradict each other
