@@ -19,6 +19,7 @@
 
 #define SLICE_NS 200000u
 #define GIVE_UP_MS 500 /* for a line to the user, over a connection that may only be coming up */
+#define END_SECONDS_MAX 3
 #define FAREWELL_MS 1000 /* for what is queued to peers when all is over */
 
 uint64_t shell_now_ns(void) {
@@ -207,6 +208,9 @@ int main(void) {
     if (begin(&shell)) {
         (void)event_base_dispatch(shell.base);
     }
+    /* PMIx and libfabric take their own time to end, in rare cases for ever: nothing stays behind for that. */
+    (void)signal(SIGALRM, SIG_DFL);
+    (void)alarm(END_SECONDS_MAX);
     if (!end(&shell)) {
         _exit(shell.exit_code);
     }
