@@ -161,7 +161,6 @@ struct shell {
     bool end_kills;
     bool result_sent;
     uint32_t end_code;
-    uint32_t lost_count;
     bool *node_was_lost; /* leader, by node */
     uint64_t began_ns;
     struct event *farewell;
