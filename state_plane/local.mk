@@ -31,3 +31,11 @@ TESTS += tests/unit/test_plane
 tests_unit_test_plane_SOURCES = tests/unit/test_plane.c
 tests_unit_test_plane_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
 tests_unit_test_plane_LDADD = state_plane/libplane.la $(CMOCKA_LIBS)
+
+# The same, where something is late. pthread_create is this test's to refuse.
+check_PROGRAMS += tests/unit/test_plane_late
+TESTS += tests/unit/test_plane_late
+tests_unit_test_plane_late_SOURCES = tests/unit/test_plane_late.c
+tests_unit_test_plane_late_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
+tests_unit_test_plane_late_LDFLAGS = -Wl,--wrap=pthread_create
+tests_unit_test_plane_late_LDADD = state_plane/libplane.la $(CMOCKA_LIBS)

@@ -19,6 +19,7 @@
 #define SOON_US 100   /* the fabric had no room just now */
 #define BLIND_MS 5    /* the provider has no descriptor to sleep on */
 #define DESTROY_MS 400
+#define OPENING_NS_MAX 10000000000u /* the fabric opens in 0.3 s */
 
 uint64_t plane_now_ns(void) {
     struct timespec now;
@@ -199,6 +200,7 @@ enum plane_result plane_create(struct plane **ret_plane, const char *interface) 
     }
     pthread_mutex_init(&plane->lock, NULL);
     snprintf(plane->interface, sizeof(plane->interface), "%s", interface);
+    plane->opening_ns_max = OPENING_NS_MAX;
     plane->last_event = &plane->first_event;
     plane->last_waiting = &plane->first_waiting;
     /* Not to be guessed: who can reach the endpoint must not answer in a holder's place. */

@@ -76,8 +76,9 @@ struct plane {
     pthread_mutex_t lock;
     bool stops, has_ended;
     enum fabric_state fabric_state;
-    struct fabric *fabric; /* OPEN */
-    char fabric_text[256]; /* NONE: why */
+    struct fabric *fabric;   /* OPEN */
+    char fabric_text[256];   /* NONE: why */
+    uint64_t opening_ns_max; /* so long a pull waits for it to open */
     uint8_t address[WIRE_FABRIC_ADDRESS_BYTES];
     size_t address_bytes;
     struct queued_event *first_event, **last_event;

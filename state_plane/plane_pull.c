@@ -11,8 +11,6 @@
 #include "state_plane/memory.h"
 #include "state_plane/plane_private.h"
 
-#define OPENING_NS_MAX 10000000000u /* for this node's own fabric */
-
 struct piece {
     uint32_t region;
     uint32_t length;
@@ -260,11 +258,11 @@ static enum outcome advance_remote(struct plane *plane, struct pull *pull, uint6
     bool any = false;
     if (plane->fabric_state == FABRIC_CLOSED || plane->fabric_state == FABRIC_OPENING) {
         pull->progress_ns = now_ns;
-        if (now_ns < pull->began_ns + OPENING_NS_MAX) {
+        if (now_ns < pull->began_ns + plane->opening_ns_max) {
             return GOES_ON;
         }
-        snprintf(pull->why, sizeof(pull->why), "libfabric has not opened within %u s",
-                 (unsigned)(OPENING_NS_MAX / 1000000000u));
+        snprintf(pull->why, sizeof(pull->why), "libfabric has not opened within %" PRIu64 " ms",
+                 plane->opening_ns_max / 1000000u);
         return SOURCE_FAILED;
     }
     if (!reach_source(plane, pull, &pull->sources[pull->source])) {

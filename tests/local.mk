@@ -13,7 +13,12 @@ tests_programs_steps_SOURCES = tests/programs/steps.c
 tests_programs_steps_LDADD = libckptless.la
 tests_programs_steps_LDFLAGS = -no-install
 
-system-programs: $(system_programs)
+# A module for libfabric to load; -rpath makes libtool build it shared.
+check_LTLIBRARIES = tests/programs/stuck_provider.la
+tests_programs_stuck_provider_la_SOURCES = tests/programs/stuck_provider.c
+tests_programs_stuck_provider_la_LDFLAGS = -module -avoid-version -rpath $(abs_builddir)/tests/programs
+
+system-programs: $(system_programs) $(check_LTLIBRARIES)
 
 # For ./check: the names of all test programs.
 print-tests:

@@ -41,6 +41,7 @@ ckptlessd_LDADD = \
 
 shell_tests = \
 	tests/unit/test_bell \
+	tests/unit/test_gather \
 	tests/unit/test_report \
 	tests/unit/test_table \
 	tests/unit/test_world
@@ -51,6 +52,10 @@ tests_unit_test_bell_SOURCES = tests/unit/test_bell.c node_helper/shell/bell.c n
 	node_helper/shell/process.c
 tests_unit_test_bell_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_bell_LDADD = $(CMOCKA_LIBS)
+# Alone: what it asks of the other parts is the test's.
+tests_unit_test_gather_SOURCES = tests/unit/test_gather.c node_helper/shell/gather.c
+tests_unit_test_gather_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(EVENT_CFLAGS)
+tests_unit_test_gather_LDADD = $(CMOCKA_LIBS)
 tests_unit_test_report_SOURCES = tests/unit/test_report.c node_helper/shell/report.c
 tests_unit_test_report_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 tests_unit_test_report_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS) $(JANSSON_LIBS)
