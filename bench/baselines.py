@@ -49,6 +49,8 @@ def wait_restart(work, attempt, began_ns, seconds):
     lost, now = Commits(f'{work}/commit-{attempt}'), Commits(f'{work}/commit-{attempt + 1}')
     next_step = lost.last_step() + 1
     first_ns = wait_for(seconds, now.all_first_ns, f'attempt {attempt + 1}', 0.1)
+    # A rank that died before it noted its commit may have left a checkpoint of that step: it is not done again then.
+    next_step = max(next_step, now.records[0][0][0])
     again_ns = wait_for(120, lambda: now.all_ns(next_step), f'step {next_step} again', 0.1)
     return (first_ns - began_ns) / 1e6, (again_ns - began_ns) / 1e6
 
