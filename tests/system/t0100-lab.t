@@ -42,8 +42,16 @@ ok "and plugged in again" "$top/lab/heal" 2
 ok "traffic flows" wait_for 10 "$top/lab/exec" 1 bash -c '</dev/tcp/n2/6818'
 
 first=$CKPTLESS_LAB
-lab_start 2
-is "$(srun -N2 hostname | sort | tr '\n' ' ')" "n1 n2 " "a second lab runs beside the first"
+lab_start 2 --conf killwait=9 --conf 'PartitionName=main Nodes=n1 Default=YES' --conf 'PartitionName=both Nodes=ALL' \
+    --conf GresTypes=gpu --conf 'NodeName=ALL Gres=gpu:2' --conf 'NodeName=n2 Weight=7' \
+    --conf 'gres.conf:Name=gpu File=/dev/zero,/dev/full'
+is "$(scontrol show config | sed -n 's/^KillWait *= //p')" "9 sec" "lab/up --conf replaces a line of slurm.conf"
+is "$(sinfo -h -o '%P %N' | sort | tr '\n' ' ')" "both n[1-2] main* n1 " "and a partition's, and adds partitions"
+is "$(sinfo -h -p both -N -o '%N %G %w' | tr '\n' ' ')" "n1 gpu:2 1 n2 gpu:2 7 " "and what nodes have, each or one"
+is "$(srun -p both -w n2 --gres=gpu:1 printenv CUDA_VISIBLE_DEVICES)" 0 "and lines of other files"
+is "$("$top/lab/up" 1 --name "$CKPTLESS_TEST_TAG-no" --conf KillWait 2>&1)" \
+    "lab: --conf 'KillWait' is neither KEY=VALUE nor FILE.conf:LINE" "what is no line is refused"
+is "$(srun -p both -N2 hostname | sort | tr '\n' ' ')" "n1 n2 " "a second lab runs beside the first"
 ok "the second goes" lab_stop
 lab_use_name "$first"
 is "$(srun -N3 hostname | sort | tr '\n' ' ')" "n1 n2 n3 " "without harm to the first"
