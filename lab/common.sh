@@ -49,6 +49,12 @@ lab_load() {
     . "$lab_dir/lab.env"
 }
 
+# Where the names of the lab's cgroups begin. Cgroups know no namespaces here: of two labs that have the same number, each in
+# a network namespace of its own, one would take the other's away.
+lab_cgroup() {
+    echo "/sys/fs/cgroup/freezer/ckl$(stat -L -c %i /proc/self/ns/net)-${lab_number}"
+}
+
 need_root() {
     [ "$(id -u)" -eq 0 ] || die "needs root: it makes network namespaces"
 }
@@ -103,8 +109,8 @@ ns_kill() {
 node_start() {
     rm -f "$lab_dir/run/$node.pid" "$lab_dir/run/$node.init"
     if [ -e "$lab_dir/cgroup.conf" ]; then
-        mkdir -p "/sys/fs/cgroup/freezer/$node_ns"
-        echo "/sys/fs/cgroup/freezer/$node_ns" >"$lab_dir/run/$node.cgroup"
+        mkdir -p "$(lab_cgroup)$node"
+        echo "$(lab_cgroup)$node" >"$lab_dir/run/$node.cgroup"
     fi
     become setsid nsenter --net="/run/netns/$node_ns" unshare --uts --ipc --mount --pid --fork \
         bash "$lab_here/node-init" "$lab_dir" "$node" "$@" >>"$lab_dir/log/$node.init" 2>&1 &
