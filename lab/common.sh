@@ -3,7 +3,7 @@
 # A lab is a real Slurm cluster on one machine. Each node is a network, pid, mount, UTS and IPC namespace of its own:
 # own address, own processes, own host name, own /dev/shm, own /etc/hosts. The file system is shared, like a
 # cluster's. All of a lab lives in one directory and under one number K: bridge cklK, subnet 10.77.K.0/24, port
-# 20000 + K, network namespaces cklKn1, cklKn2, ...
+# 20000 + K, network namespaces cklKn1, cklKn2, ... "Node" 0 is where slurmdbd and its database live.
 
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
@@ -62,6 +62,10 @@ need_root() {
 # Node I of the lab: sets node, node_ns, node_link, node_address.
 node_use() {
     [[ ${1:-} =~ ^[0-9]+$ ]] && [ "$1" -ge 1 ] && [ "$1" -le "$lab_count" ] || die "no node '${1:-}': 1 to $lab_count"
+    node_names "$1"
+}
+
+node_names() {
     node=n$1
     node_ns=ckl${lab_number}n$1
     node_link=ckl${lab_number}v$1

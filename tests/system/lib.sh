@@ -124,7 +124,7 @@ node_state_is() {
 # namespaces and links, abstract sockets, mounts, lines of /etc/hosts.
 leftovers() {
     # Zombies have ended; a parent that does not reap them is not ours. Keepers are named after what they keep.
-    ps -eo stat=,comm= | awk '$1 !~ /^Z/ && $2 ~ /^(ckptless|slurmd|slurmctld|slurmstepd|slurmscriptd|munged)/ { print "process " $2 }'
+    ps -eo stat=,comm= | awk '$1 !~ /^Z/ && $2 ~ /^(ckptless|slurmd|slurmctld|slurmstepd|slurmscriptd|munged|slurmdbd|mariadbd)/ { print "process " $2 }'
     find /dev/shm "${TMPDIR:-/tmp}" -maxdepth 1 \( -path '/dev/shm/*' -o -name 'ckptless*' -o -name 'pmix*' \) -printf 'file %p\n'
     ip netns list | awk '/^ckl/ { print "netns " $1 }'
     ip -o link show | awk -F'[ :@]+' '$2 ~ /^ckl/ { print "link " $2 }'
