@@ -324,7 +324,7 @@ static void loop(struct keeper *keeper) {
         bool is_starting = keeper->socket_fd < 0 && keeper->config->start;
         struct pollfd pollfds[] = {
             { .fd = keeper->signal_fd, .events = POLLIN },
-            { .fd = keeper->stepd_fd, .events = POLLIN },
+            { .fd = keeper->parent_fd, .events = POLLIN },
             { .fd = keeper->socket_fd, .events = POLLIN },
             { .fd = is_starting ? keeper->helper_fd : -1, .events = POLLIN },
         };
@@ -354,8 +354,8 @@ bool keeper_run(const struct keeper_config *config) {
     keeper->config = config;
     keeper->pid = getpid();
     keeper->socket_fd = keeper->helper_fd = keeper->page_fd = keeper->start_page_fd = -1;
-    keeper->stepd_fd = descriptors_raise((int)syscall(SYS_pidfd_open, config->stepd_pid, 0));
-    if (keeper->stepd_fd < 0 || getppid() != config->stepd_pid || !keeper_signal_init(keeper)) {
+    keeper->parent_fd = descriptors_raise((int)syscall(SYS_pidfd_open, config->parent_pid, 0));
+    if (keeper->parent_fd < 0 || getppid() != config->parent_pid || !keeper_signal_init(keeper)) {
         free(keeper);
         return false;
     }
@@ -365,8 +365,9 @@ bool keeper_run(const struct keeper_config *config) {
     (void)prctl(PR_SET_NAME, "ckptless-keep"); /* proctrack/linuxproc spares what is named slurmstepd */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     (void)prctl(PR_SET_DUMPABLE, 1); /* the program may open the page through /proc/PID/fd */
-    /* Slurm's log too: a program that cannot be executed ends with errno, which a failed line in the log would change. */
-    int kept[KEPT_MAX] = { keeper->signal_fd, keeper->stepd_fd, keeper->helper_fd };
+    /* Slurm's log too: a program that cannot be executed ends with errno, which a failed line in the log would change.
+     */
+    int kept[KEPT_MAX] = { keeper->signal_fd, keeper->parent_fd, keeper->helper_fd };
     size_t kept_count = 3 + descriptors_find_logs(kept + 3, KEPT_MAX - 3);
     descriptors_close_others(3, kept, kept_count);
     keeper->connect_deadline_ms = keeper_now_ms() + config->launch_timeout_ms;

@@ -1,9 +1,10 @@
 /*
  * The keeper: the process that Slurm takes for the task. It waits for, respawns and reports the rank's program,
  * forwards signals, hides deaths from srun, and fences: no helper, no rank. Knows no Slurm: what it needs of it comes
- * in the config.
+ * in the config. With several ranks in a task each has a keeper of its own, below the task's process.
  *
  *   keeper.c         state and main loop
+ *   keeper_group.c   the task's process above several keepers
  *   keeper_program.c starting the program, ending like it
  *   keeper_link.c    the connection to the helper
  *   keeper_signal.c  signals: which ones are forwarded, which ones mean that the step is being ended
@@ -22,13 +23,14 @@
 #define KEEPER_EXIT_CODE 93
 
 struct keeper_config {
-    uint32_t task;              /* local task id */
-    pid_t stepd_pid;            /* our parent; the keeper ends with it */
+    uint32_t slot;              /* on this node; keeper_group_run: of the task's first rank */
+    pid_t stepd_pid;            /* slurmstepd */
+    pid_t parent_pid;           /* our parent, with which the keeper ends: slurmstepd, or a task's process above us */
     bool everyone_is_signalled; /* Slurm's signals reach the whole tree (proctrack/linuxproc), not only the task */
     uint32_t launch_timeout_ms; /* for reaching the first helper */
     char address[128];          /* wire_keeper_address() */
-    struct helper_start *start; /* local task 0: how to start a successor; NULL: another keeper does */
-    pid_t helper_pid;           /* local task 0: the helper that was started; else 0 */
+    struct helper_start *start; /* slot 0: how to start a successor; NULL: another keeper does */
+    pid_t helper_pid;           /* slot 0: the helper that was started; else 0 */
     /* Sets (value) or removes (NULL) a variable of the program; called in the program's process, before it executes. */
     void (*set_environment)(void *argument, const char *name, const char *value);
     void *argument;
@@ -38,5 +40,11 @@ struct keeper_config {
  * true there. False in the keeper: it could not begin; nothing was changed but descriptors closed, and *config still
  * holds. */
 bool keeper_run(const struct keeper_config *config);
+
+/* The same for a task of `ranks` ranks, one after the other from config->slot on. With more than one the caller becomes
+ * the process above as many keepers, and ends by _exit when they have, like the one whose end counts most. True in the
+ * programs' processes, false in any that could not begin: whoever gets false must end, and takes the others with it.
+ * *config is the caller's own, and changed in the keepers. */
+bool keeper_group_run(struct keeper_config *config, uint32_t ranks);
 
 #endif

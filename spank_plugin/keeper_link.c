@@ -61,7 +61,7 @@ enum link_result keeper_link_send(struct keeper *keeper, enum wire_keeper_type t
     uint8_t packet[SMALL_PACKET_BYTES];
     struct wire_keeper_message message = {
         .type = type,
-        .task = keeper->config->task,
+        .slot = keeper->config->slot,
         .incarnation = keeper->incarnation,
         .pid = pid,
         .status = status,

@@ -14,10 +14,10 @@ struct keeper {
     pid_t pid;            /* our own */
     sigset_t mask_before; /* the program gets it back */
 
-    int signal_fd, stepd_fd; /* signalfd; pidfd of slurmstepd */
-    int socket_fd;           /* to the helper; -1: not connected */
-    int helper_fd;           /* pidfd of the helper; -1: not known */
-    int page_fd;             /* the slot's page, inherited by the program; -1: none yet */
+    int signal_fd, parent_fd; /* signalfd; pidfd of the parent */
+    int socket_fd;            /* to the helper; -1: not connected */
+    int helper_fd;            /* pidfd of the helper; -1: not known */
+    int page_fd;              /* the slot's page, inherited by the program; -1: none yet */
 
     pid_t program;        /* first process of the tree; 0: none alive */
     uint32_t incarnation; /* of the newest START that was carried out */
@@ -74,6 +74,8 @@ void keeper_signal_restore(const struct keeper *keeper);
 /* Forks the program of the pending START, with the page's descriptor. True: this is the child, which returns to Slurm.
  * In the keeper: false, with keeper->program set, or 0 when there was no process to be had. */
 bool keeper_program_fork(struct keeper *keeper);
+/* A group of its own, so that kill(0, ...) in a rank stays in that rank; with --pty it stays in the terminal's. */
+void keeper_leave_group(void);
 /* Ends this process as `status` of waitpid(2) says, without a core. */
 void keeper_exit_like(int status) __attribute__((noreturn));
 

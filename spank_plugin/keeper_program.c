@@ -38,8 +38,7 @@ static void apply_environment(const struct keeper *keeper) {
     config->set_environment(config->argument, "SLURM_TASK_PID", number);
 }
 
-/* A group of its own, so that kill(0, ...) in a rank stays in that rank; with --pty it stays in the terminal's. */
-static void leave_group(void) {
+void keeper_leave_group(void) {
     if (tcgetpgrp(0) != getpgrp()) {
         (void)setpgid(0, 0);
     }
@@ -64,7 +63,7 @@ bool keeper_program_fork(struct keeper *keeper) {
         if (getppid() != keeper->pid) {
             _exit(1);
         }
-        leave_group();
+        keeper_leave_group();
         keeper_signal_restore(keeper);
         apply_environment(keeper);
         return true;

@@ -1,7 +1,8 @@
 /*
  * Signals at the keeper. The keeper blocks all that can be handled and reads them one by one with their senders,
  * because the same signal may have gone to the program already:
- *   - proctrack/cgroup signals the keepers only, proctrack/linuxproc the whole tree; both send from slurmstepd;
+ *   - proctrack/cgroup signals the tasks only, proctrack/linuxproc the whole tree; both send from slurmstepd;
+ *   - a task's process above several keepers passes on to them what it would have passed on to a program;
  *   - a terminal signals its whole foreground group, in which the program is too;
  *   - kill(0, ...) by a program of the same group reaches the keeper by accident.
  */
@@ -46,8 +47,8 @@ enum keeper_signal_meaning keeper_signal_judge(const struct keeper *keeper, cons
         *ret_is_ending = number == SIGHUP; /* the terminal is gone */
         return KEEPER_SIGNAL_SILENT;
     }
-    bool from_stepd = sender == keeper->config->stepd_pid;
-    if (!from_stepd && is_from_inside(keeper, sender)) {
+    bool from_stepd = sender == keeper->config->stepd_pid, from_parent = sender == keeper->config->parent_pid;
+    if (!from_stepd && !from_parent && is_from_inside(keeper, sender)) {
         return KEEPER_SIGNAL_SILENT;
     }
     *ret_is_ending = number == SIGTERM || number == SIGINT || number == SIGQUIT || number == SIGHUP;

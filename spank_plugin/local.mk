@@ -8,6 +8,7 @@ spank_plugin_ckptless_la_SOURCES = \
 	spank_plugin/helper_start.h \
 	spank_plugin/keeper.c \
 	spank_plugin/keeper.h \
+	spank_plugin/keeper_group.c \
 	spank_plugin/keeper_link.c \
 	spank_plugin/keeper_private.h \
 	spank_plugin/keeper_program.c \
@@ -28,21 +29,26 @@ spank_plugin_ckptless_la_LDFLAGS = -module -avoid-version -shared -Wl,-z,nodelet
 
 EXTRA_DIST += slurm_conf_examples/plugstack.conf
 
-keeper_tests = tests/unit/test_keeper tests/unit/test_keeper_tree
+keeper_tests = tests/unit/test_keeper tests/unit/test_keeper_group tests/unit/test_keeper_tree
 check_PROGRAMS += $(keeper_tests)
 TESTS += $(keeper_tests)
-tests_unit_test_keeper_SOURCES = \
+keeper_sources = \
 	spank_plugin/descriptors.c \
 	spank_plugin/helper_start.c \
 	spank_plugin/keeper.c \
+	spank_plugin/keeper_group.c \
 	spank_plugin/keeper_link.c \
 	spank_plugin/keeper_program.c \
 	spank_plugin/keeper_signal.c \
-	spank_plugin/keeper_tree.c \
-	tests/unit/test_keeper.c
+	spank_plugin/keeper_tree.c
+tests_unit_test_keeper_SOURCES = $(keeper_sources) tests/unit/test_keeper.c
 tests_unit_test_keeper_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_keeper_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_keeper_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS)
+tests_unit_test_keeper_group_SOURCES = $(keeper_sources) tests/unit/test_keeper_group.c
+tests_unit_test_keeper_group_CPPFLAGS = $(AM_CPPFLAGS)
+tests_unit_test_keeper_group_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_keeper_group_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS)
 tests_unit_test_keeper_tree_SOURCES = tests/unit/test_keeper_tree.c spank_plugin/keeper_tree.c
 tests_unit_test_keeper_tree_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_keeper_tree_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)

@@ -147,9 +147,36 @@ static void prepare_helper(struct task *task, struct keeper_config *config) {
     config->start = &task->start;
 }
 
+/* More slots than a helper can have. One task of the node says so. */
+static void check_ranks(const struct task *task) {
+    uint32_t ranks = option_get()->settings.ranks, tasks = task->start.launch.task_count;
+    char text[160];
+    if (tasks <= WIRE_SLOTS_PER_NODE_MAX / ranks) {
+        return;
+    }
+    if (task->local != 0) {
+        _exit(PLUGIN_EXIT_CODE);
+    }
+    snprintf(text, sizeof(text), "%u tasks with ranks=%u are more than the %u ranks that a node can hold", tasks, ranks,
+             WIRE_SLOTS_PER_NODE_MAX);
+    fail(task->start.launch.host, text);
+}
+
+/* What a program is told of its tasks is about ranks. The helper says all but this, which is there when it was asked
+ * for. */
+static void count_ranks(spank_t spank) {
+    uint32_t ranks = option_get()->settings.ranks;
+    char text[32];
+    get_variable(spank, "SLURM_NTASKS_PER_NODE", text, sizeof(text));
+    if (ranks > 1 && text[0]) {
+        snprintf(text, sizeof(text), "%lu", strtoul(text, NULL, 10) * ranks);
+        (void)spank_setenv(spank, "SLURM_NTASKS_PER_NODE", text, 1);
+    }
+}
+
 static void describe_keeper(struct task *task, struct keeper_config *config) {
-    config->task = (uint32_t)task->local;
-    config->stepd_pid = getppid();
+    config->slot = (uint32_t)task->local * option_get()->settings.ranks;
+    config->stepd_pid = config->parent_pid = getppid();
     config->everyone_is_signalled = everyone_is_signalled();
     config->launch_timeout_ms = (uint32_t)option_get()->settings.launch_timeout_ms;
     config->set_environment = set_environment;
@@ -175,9 +202,11 @@ int stepd_task_init(spank_t spank, int argc, char **argv) {
         !plugin_program_path(argc, argv, "ckptlessd", task->start.path, sizeof(task->start.path))) {
         fail("the step cannot be described to the helper", "");
     }
+    check_ranks(task);
+    count_ranks(spank);
     describe_keeper(task, &task->config);
     prepare_helper(task, &task->config);
-    if (!keeper_run(&task->config)) {
+    if (!keeper_group_run(&task->config, option_get()->settings.ranks)) {
         fail("the keeper cannot begin", "");
     }
     /* One of the keeper's children, about to become the program. */

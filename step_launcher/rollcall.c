@@ -118,7 +118,7 @@ bool rollcall_is_even(const struct rollcall *rollcall, char *ret_why, size_t why
     for (uint32_t i = 1; rollcall->spare_nodes > 0 && i < rollcall->node_count; i++) {
         if (nodes[i].hello.slot_count != nodes[0].hello.slot_count) {
             snprintf(ret_why, why_capacity,
-                     "%s got %u tasks but %s %u: with spares each node needs the same number; allocate the nodes with "
+                     "%s holds %u ranks but %s %u: with spares each node needs the same number; allocate the nodes with "
                      "--ntasks-per-node",
                      name_of(&nodes[0].hello), nodes[0].hello.slot_count, name_of(&nodes[i].hello),
                      nodes[i].hello.slot_count);

@@ -48,14 +48,14 @@ static void drop(struct keeper *keeper) {
 
 static bool on_hello(struct keeper *keeper, const struct wire_keeper_message *message) {
     struct shell *shell = keeper->shell;
-    if (message->task >= shell->slot_count || shell->slots[message->task].keeper != NULL) {
-        log_line("a keeper of task %u is not expected", message->task);
+    if (message->slot >= shell->slot_count || shell->slots[message->slot].keeper != NULL) {
+        log_line("a keeper of slot %u is not expected", message->slot);
         return false;
     }
-    keeper->slot = &shell->slots[message->task];
+    keeper->slot = &shell->slots[message->slot];
     keeper->slot->keeper = keeper;
     shell->keepers_up++;
-    log_line("keeper of task %u", message->task);
+    log_line("keeper of slot %u", message->slot);
     if (shell->is_over) {
         act_check_end(shell);
         return true;
@@ -203,7 +203,7 @@ bool keepers_send(struct shell *shell, struct slot *slot, struct wire_keeper_mes
     if (slot->keeper == NULL) {
         return false;
     }
-    message->task = slots_index(shell, slot);
+    message->slot = slots_index(shell, slot);
     message->environment = message->environment ? message->environment : "";
     size_t bytes = wire_keeper_encode(message, packet, sizeof(packet));
     struct iovec part = { .iov_base = packet, .iov_len = bytes };
@@ -218,7 +218,7 @@ bool keepers_send(struct shell *shell, struct slot *slot, struct wire_keeper_mes
         memcpy(CMSG_DATA(rights), &fd, sizeof(fd));
     }
     if (bytes == 0 || sendmsg(slot->keeper->fd, &header, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)bytes) {
-        log_line("keeper of task %u: %s", message->task, bytes ? strerror(errno) : "the environment is too long");
+        log_line("keeper of slot %u: %s", message->slot, bytes ? strerror(errno) : "the environment is too long");
         return false;
     }
     return true;

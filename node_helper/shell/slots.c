@@ -286,7 +286,7 @@ void slots_set_lease(struct shell *shell, uint64_t until_ns) {
 bool slots_init(struct shell *shell) {
     int fds[2];
     shell->lease_end_ns = UINT64_MAX;
-    shell->slot_count = shell->launch.task_count;
+    shell->slot_count = shell->launch.task_count * shell->settings.ranks;
     shell->slots = calloc(shell->slot_count + 1u, sizeof(*shell->slots));
     if (shell->slots == NULL || pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) {
         return false;

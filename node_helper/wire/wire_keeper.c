@@ -30,7 +30,7 @@ size_t wire_keeper_encode(const struct wire_keeper_message *message, uint8_t *re
     }
     wire_write_u8(&writer, KEEPER_VERSION);
     wire_write_u8(&writer, (uint8_t)message->type);
-    wire_write_u32(&writer, message->task);
+    wire_write_u32(&writer, message->slot);
     wire_write_u32(&writer, message->incarnation);
     wire_write_u32(&writer, message->pid);
     wire_write_u32(&writer, (uint32_t)message->status);
@@ -50,7 +50,7 @@ bool wire_keeper_decode(const uint8_t *bytes, size_t count, struct wire_keeper_m
         return false;
     }
     ret_message->type = (enum wire_keeper_type)type;
-    ret_message->task = wire_read_u32(&reader);
+    ret_message->slot = wire_read_u32(&reader);
     ret_message->incarnation = wire_read_u32(&reader);
     ret_message->pid = wire_read_u32(&reader);
     ret_message->status = (int32_t)wire_read_u32(&reader);

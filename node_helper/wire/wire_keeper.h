@@ -20,7 +20,7 @@
 #define WIRE_TOKEN_HEX 33u /* 32 hex digits and the NUL */
 
 enum wire_keeper_type {
-    WIRE_KEEPER_HELLO = 1, /* keeper -> helper: task, pid, uses */
+    WIRE_KEEPER_HELLO = 1, /* keeper -> helper: slot, pid */
     WIRE_KEEPER_STARTED,   /* incarnation, pid */
     WIRE_KEEPER_EXITED,    /* incarnation, pid, status */
     WIRE_KEEPER_CLEARED,   /* incarnation */
@@ -34,7 +34,7 @@ enum wire_keeper_type {
 
 struct wire_keeper_message {
     enum wire_keeper_type type;
-    uint32_t task;        /* local task id, 0 .. tasks on this node - 1 */
+    uint32_t slot;        /* the keeper's, on this node: local task id * ranks in a task + index in the task */
     uint32_t incarnation; /* serial of the START within this slot, given by the helper; grows */
     uint32_t pid;
     int32_t status;

@@ -32,6 +32,8 @@ struct key {
 static const struct key keys[] = {
     { "spares", KIND_COUNT, 0, WIRE_NODES_MAX - 1, MEMBER(spares), "a number of nodes from 0 to 8191",
       "spares  0  nodes  0 to 8191  nodes on top of -N that take the place of lost ones" },
+    { "ranks", KIND_COUNT, 1, WIRE_SLOTS_PER_NODE_MAX, MEMBER(ranks), "a number of ranks from 1 to 1024",
+      "ranks  1  ranks  1 to 1024  ranks in each task: N nodes of T tasks are N * T * ranks ranks" },
     { "park", KIND_PARK, 0, 0, MEMBER(park), "auto, cold or warm",
       "park  auto  -  auto, cold, warm  how spares wait: before exec (cold), inside ckptless_init (warm)" },
     { "respawn", KIND_COUNT, 0, 1000, MEMBER(respawn), "a number from 0 to 1000",
@@ -55,8 +57,8 @@ static const struct key keys[] = {
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
 
-static const char *const later_keys[] = { "reserve",      "ranks",        "standby", "hang",         "redundancy",
-                                          "verify-every", "health-check", "metrics", "on-exhausted", "batch-lost" };
+static const char *const later_keys[] = { "reserve",      "standby", "hang",         "redundancy", "verify-every",
+                                          "health-check", "metrics", "on-exhausted", "batch-lost" };
 
 /* The line may show what the user wrote: it must stay one line. */
 static void tidy_line(char *line) {
@@ -113,7 +115,7 @@ static bool refuse_unknown(const char *name, char *ret_error, size_t error_capac
     if (nearest != NULL) {
         return REFUSE("%s: no such key; did you mean %s?", name, nearest);
     }
-    return REFUSE("%s: no such key; there are spares, park, respawn, restarts, heartbeat, dead-after, grace, "
+    return REFUSE("%s: no such key; there are spares, ranks, park, respawn, restarts, heartbeat, dead-after, grace, "
                   "launch-timeout, log-dir, interface, off",
                   name);
 }
@@ -316,7 +318,8 @@ bool wire_settings_parse(const char *text, struct wire_settings *ret_settings, c
         error_capacity = sizeof(discarded);
     }
     ret_error[0] = '\0';
-    *ret_settings = (struct wire_settings){ .respawn = 3,
+    *ret_settings = (struct wire_settings){ .ranks = 1,
+                                            .respawn = 3,
                                             .restarts = 10,
                                             .heartbeat_ms = 100,
                                             .dead_after_ms = 500,

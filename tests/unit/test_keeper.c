@@ -124,8 +124,9 @@ static void start_keeper(struct fixture *f) {
     f->keeper = fork();
     assert_true(f->keeper >= 0);
     if (f->keeper == 0) {
-        struct keeper_config config = { .task = 1,
+        struct keeper_config config = { .slot = 1,
                                         .stepd_pid = getppid(),
+                                        .parent_pid = getppid(),
                                         .launch_timeout_ms = f->launch_timeout_ms,
                                         .set_environment = set_environment };
         snprintf(config.address, sizeof(config.address), "%s", f->address);
@@ -165,7 +166,7 @@ static struct wire_keeper_message expect(struct fixture *f, enum wire_keeper_typ
     assert_true(count > 0);
     assert_true(wire_keeper_decode(packet, (size_t)count, &message));
     assert_int_equal(message.type, type);
-    assert_int_equal(message.task, 1);
+    assert_int_equal(message.slot, 1);
     return message;
 }
 
@@ -197,7 +198,7 @@ static void tell(struct fixture *f, const struct wire_keeper_message *message, i
 }
 
 static void tell_simply(struct fixture *f, enum wire_keeper_type type, int32_t status) {
-    tell(f, &(struct wire_keeper_message){ .type = type, .task = 1, .status = status, .environment = "" }, -1);
+    tell(f, &(struct wire_keeper_message){ .type = type, .slot = 1, .status = status, .environment = "" }, -1);
 }
 
 static void order_start(struct fixture *f, uint32_t incarnation, const char *program) {
@@ -207,7 +208,7 @@ static void order_start(struct fixture *f, uint32_t incarnation, const char *pro
     assert_int_equal(ftruncate(page_fd, PAGE_BYTES), 0);
     tell(f,
          &(struct wire_keeper_message){ .type = WIRE_KEEPER_START,
-                                        .task = 1,
+                                        .slot = 1,
                                         .incarnation = incarnation,
                                         .environment = environment,
                                         .environment_bytes = (uint32_t)length + 1 },

@@ -166,7 +166,7 @@ static void what_does_not_fit_together_ends_the_launch_in_words(void **state) {
         const char *version, *why;
     } cases[] = {
         { 1, 2, 1, WIRE_NONE, 1, PACKAGE_VERSION,
-          "n1 got 2 tasks but n2 1: with spares each node needs the same number; allocate the nodes with "
+          "n1 holds 2 ranks but n2 1: with spares each node needs the same number; allocate the nodes with "
           "--ntasks-per-node" },
         { 1, 2, 1, WIRE_NONE, 2, "0.0.9",
           "n2 has ckptless 0.0.9, the host of srun " PACKAGE_VERSION ": all need the same" },

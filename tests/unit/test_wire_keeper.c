@@ -17,7 +17,7 @@ static const char environment[] = "RANK=3\0SLURM_PROCID=3\0EMPTY=\0GONE";
 
 static struct wire_keeper_message sample(int type) {
     struct wire_keeper_message message = {
-        .type = (enum wire_keeper_type)type, .task = 1, .incarnation = 7, .pid = 4242, .status = -9
+        .type = (enum wire_keeper_type)type, .slot = 1, .incarnation = 7, .pid = 4242, .status = -9
     };
 
     if (type == WIRE_KEEPER_START) {
@@ -103,7 +103,7 @@ static void every_type_round_trips(void **state) {
         test_seed("wire_keeper", -1, bytes, count);
         assert_true(wire_keeper_decode(bytes, count, &got));
         assert_int_equal(got.type, type);
-        assert_int_equal(got.task, 1);
+        assert_int_equal(got.slot, 1);
         assert_int_equal(got.incarnation, 7);
         assert_int_equal(got.pid, 4242);
         assert_int_equal(got.status, -9);

@@ -23,7 +23,6 @@ static const struct {
     { "x=1", "x: no such key; there are" },
     { "Spares=1", "did you mean spares?" },
     { "reserve=1", "reserve: not in this version yet" },
-    { "ranks", "ranks: not in this version yet" },
     { "standby=fork", "not in this version yet" },
     { "hang=auto", "not in this version yet" },
     { "redundancy=rs:4+2", "not in this version yet" },
@@ -44,6 +43,10 @@ static const struct {
     { "spares=99999999999999999999999999", "must be" },
     { "8192", "spares=8192: must be" },
     { "1x", "spares=1x: must be" },
+    { "ranks", "ranks: needs a value: a number of ranks from 1 to 1024" },
+    { "ranks=0", "ranks=0: must be a number of ranks from 1 to 1024" },
+    { "ranks=1025", "ranks=1025: must be" },
+    { "ranks=2x", "must be" },
     { "restarts=0", "restarts=0: must be a number from 1" },
     { "respawn=1001", "must be" },
     { "park=hot", "park=hot: must be auto, cold or warm" },
@@ -123,6 +126,7 @@ static void nothing_given_means_the_defaults(void **state) {
         assert_string_equal(error, "");
         assert_false(settings.off);
         assert_int_equal(settings.spares, 0);
+        assert_int_equal(settings.ranks, 1);
         assert_int_equal(settings.park, WIRE_PARK_AUTO);
         assert_int_equal(settings.respawn, 3);
         assert_int_equal(settings.restarts, 10);
@@ -136,7 +140,7 @@ static void nothing_given_means_the_defaults(void **state) {
 }
 
 static void every_key_is_taken(void **state) {
-    static const char all[] = "2,park=warm,respawn=0,restarts=1,heartbeat=0.05s,dead-after=100ms,grace=1.5m,"
+    static const char all[] = "2,ranks=8,park=warm,respawn=0,restarts=1,heartbeat=0.05s,dead-after=100ms,grace=1.5m,"
                               "launch-timeout=1h,log-dir=/tmp/a=b,interface=eth0.5";
     struct wire_settings settings;
     char error[256];
@@ -145,6 +149,7 @@ static void every_key_is_taken(void **state) {
     test_seed("wire_settings", -1, all, strlen(all));
     assert_true(wire_settings_parse(all, &settings, error, sizeof(error)));
     assert_int_equal(settings.spares, 2);
+    assert_int_equal(settings.ranks, 8);
     assert_int_equal(settings.park, WIRE_PARK_WARM);
     assert_int_equal(settings.respawn, 0);
     assert_int_equal(settings.restarts, 1);
@@ -176,7 +181,7 @@ static void the_help_tells_the_truth(void **state) {
             assert_memory_equal(&given, &defaults, sizeof(given));
         }
     }
-    assert_int_equal(count, 11);
+    assert_int_equal(count, 12);
     assert_null(wire_settings_help(UINT32_MAX));
 }
 

@@ -1,0 +1,191 @@
+#!/bin/bash
+# Several ranks in a task (ranks=K): to programs they are tasks, to Slurm the task is one; each is lost and started alone.
+. "$(dirname "$0")/lib.sh"
+. "$top/tests/system/job.sh"
+
+# ---- signals, where Slurm signals the tasks only (cgroup) and where it signals every process (linuxproc)
+cat >wait <<'SH'
+#!/bin/sh
+trap 'echo "usr1 $RANK" >>signals' USR1
+trap 'echo "term $RANK" >>signals; exit 5' TERM
+touch going.$RANK
+while :; do
+    sleep 0.05
+done
+SH
+chmod +x wait
+
+lines_in() {
+    [ "$(wc -l <"$1")" -ge "$2" ]
+}
+
+# signalled OPTION...: four ranks get USR1, then TERM; prints srun's code, and who had which signal how often.
+signalled() {
+    local i
+    wait_for 20 all_idle
+    rm -f going.* signals
+    : >signals
+    srun -N2 "$@" ./wait >wait.out 2>&1 &
+    step=$!
+    for i in 0 1 2 3; do
+        wait_for 10 test -e going.$i
+    done
+    scancel -s USR1 "$(squeue -h -o %i).0"
+    wait_for 10 lines_in signals 4
+    scancel -s TERM "$(squeue -h -o %i).0"
+    wait_for 10 bash -c "! kill -0 $step" || scancel "$(squeue -h -o %i)"
+    wait $step
+    echo "code $?"
+    sort signals | uniq -c
+}
+
+signals_reach_ranks() {
+    local each
+    each=$(printf '      1 %s\n' "term 0" "term 1" "term 2" "term 3" "usr1 0" "usr1 1" "usr1 2" "usr1 3")
+    is "$(signalled --ckptless=ranks=2)" "code 5"$'\n'"$each" "$1: a signal to the step reaches each rank once, and it ends as it says"
+    ok "$1: and nothing is left of it" wait_for 5 has_no_step_leftovers
+}
+
+if [ -e /sys/fs/cgroup/freezer/cgroup.procs ]; then
+    lab_start 2 --proctrack cgroup
+    signals_reach_ranks proctrack/cgroup
+    lab_stop
+else
+    skip "proctrack/cgroup: a signal to the step reaches each rank once" "no freezer of cgroup v1"
+fi
+lab_start 5 --cpus 8
+signals_reach_ranks proctrack/linuxproc
+
+# ---- the world
+cat >see <<'SH'
+#!/bin/sh
+mkdir -p "$1"
+env | grep -E '^(SLURM_(NTASKS|NPROCS|PROCID|NODEID|LOCALID|NNODES|JOB_NUM_NODES|STEP_NUM_NODES|STEP_NUM_TASKS|NODELIST|JOB_NODELIST|STEP_NODELIST|TASKS_PER_NODE|STEP_TASKS_PER_NODE|GTIDS|NTASKS_PER_NODE)|RANK|WORLD_SIZE|LOCAL_RANK|LOCAL_WORLD_SIZE|NODE_RANK|GROUP_RANK|MASTER_ADDR|SLURMD_NODENAME)=' |
+    sort >"$1/$RANK"
+SH
+chmod +x see
+run srun -N2 --ntasks-per-node=6 --ckptless=spares=1 ./see tasks
+run srun -N2 --ntasks-per-node=2 --ckptless=spares=1,ranks=3 ./see ranks
+is "$(wc -l ranks/* | awk 'END { print $1 }') $(diff -r tasks ranks)" "288 " \
+    "2 nodes with 2 tasks of 3 ranks: each rank's variables are those of 2 nodes with 6 tasks"
+like "$lines" ': 2 nodes, 12 ranks, 1 spare \(n3\)' "and the first line counts ranks"
+
+run srun -N2 --ckptless=ranks=3 sh -c 'exit $RANK'
+is $code 5 "the highest exit code of all ranks is srun's"
+run srun -N2 --ntasks-per-node=2 --ckptless=ranks=513 true
+is "$code $(grep -c '^ckptless: n[12]: 2 tasks with ranks=513 are more than the 1024 ranks that a node can hold' <<<"$lines")" "93 2" \
+    "more ranks than a node can hold: one line a node, and the step ends"
+run bash -c 'printf "a\nb\n" | srun -N1 --ckptless=ranks=3 sh -c "sed s/^/\$RANK:/"'
+is "$(grep -v ^ckptless <<<"$lines" | tr '\n' ' ')" "0:a 0:b " "standard input is the first rank's, the others see its end"
+
+# ---- losses; six ranks always, so the weights are always the same. Each rank has a daemon that nobody knows.
+cat >rank <<'SH'
+#!/bin/sh
+(setsid sleep 1000 &)
+exec "$@"
+SH
+chmod +x rank
+
+# begin OPTION...: six ranks of charlm, until they train; sets step, out.
+begin() {
+    wait_for 20 all_idle
+    out=$work/out
+    srun "$@" ./rank "$charlm" --batch 2 --steps 200 --step-ms 10 --print-every 10 --data $words >"$out" 2>&1 &
+    step=$!
+    wait_for 20 said '^step 20 ' || bail "six ranks train: $(cat "$out")"
+}
+
+# of_ranks NAME RANK...: the processes NAME of these ranks, in this order; ours by a mark in their environment.
+export RANKS_TEST=$CKPTLESS_TEST_TAG
+of_ranks() {
+    local pid environment rank found=()
+    for pid in $(pgrep -x "$1"); do
+        mapfile -d '' -t environment 2>/dev/null <"/proc/$pid/environ" || continue
+        [[ " ${environment[*]} " == *" RANKS_TEST=$RANKS_TEST "* && " ${environment[*]} " =~ " RANK="([0-9]+)" " ]] || continue
+        found[BASH_REMATCH[1]]+="$pid "
+    done
+    for rank in "${@:2}"; do
+        printf '%s\n' ${found[rank]:-}
+    done
+}
+
+ends_well() {
+    ok "$1: the step ends" wait_for 30 bash -c "! kill -0 $step" || scancel "$(squeue -h -o %i)"
+    wait $step
+    is $? 0 "$1: with 0"
+    is "$(grep ^final "$out")" "$wanted" "$1: with the weights of six undisturbed tasks, bit by bit"
+    is "$(grep -c '^ckptless: resumed' "$out")" "$2" "$1: after $2 recoveries"
+    ok "$1: and nothing is left of it" wait_for 5 has_no_step_leftovers || note "$(step_leftovers)"
+}
+
+begin -N3 --ntasks-per-node=2 --ckptless
+wait $step
+wanted=$(grep ^final "$out")
+like "$wanted" "final step 200 .*[0-9a-f]{16}" "six tasks train undisturbed"
+
+begin -N3 --ckptless=spares=1,ranks=2
+others=$(of_ranks charlm 0 1 3 4 5)
+keepers=$(pids_of 2 ckptless-keep)
+daemons=$(of_ranks sleep 0 1 3 4 5)
+daemon=$(of_ranks sleep 2)
+kill -KILL "$(of_ranks charlm 2)"
+ok "one rank of a task is killed, and the step resumes" wait_for 10 resumed 1
+is "$(of_ranks charlm 0 1 3 4 5)" "$others" "one rank killed: the other ranks are the same processes, that of its task too"
+is "$(pids_of 2 ckptless-keep)" "$keepers" "one rank killed: and so are the keepers"
+is "$(of_ranks sleep 0 1 3 4 5)" "$daemons" "one rank killed: and the others' daemons"
+is "$(of_ranks sleep 2 | grep -cx "$daemon") $(of_ranks sleep 2 | wc -l)" "0 1" "one rank killed: its own daemon is gone, its successor has one"
+is "$(grep '^ckptless: lost' "$out")" "ckptless: lost rank 2 on n2: killed by signal 9 (Killed); rank 2 -> n2" \
+    "one rank killed: one line names it"
+others=$(of_ranks charlm 0 1 2 3)
+# shellcheck disable=SC2046
+kill -KILL $(of_ranks charlm 4 5)
+ok "both ranks of a task are killed at once, and the step resumes" wait_for 10 resumed 2
+is "$(of_ranks charlm 0 1 2 3)" "$others" "both killed: the others are the same processes"
+ends_well "ranks killed" 2
+
+begin -N3 --ckptless=spares=1,ranks=2
+others=$(of_ranks charlm 0 1 4 5)
+kill -KILL "$(pids_of 2 ckptlessd)"
+ok "the helper of n2 is killed, and the step resumes" wait_for 10 resumed 1
+like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost n2: [^;]*; ranks 2,3 -> n4$' "helper killed: its ranks go to the spare"
+kill -KILL "$(pids_of 4 ckptlessd)"
+ok "that of the spare is killed too, and the step resumes" wait_for 10 resumed 2
+like "$(grep '^ckptless: lost n4' "$out")" '; ranks 2,3 -> n4$' "helper killed: n4 has a helper again, which takes both"
+is "$(of_ranks charlm 0 1 4 5)" "$others" "helper killed: the others are the same processes"
+ends_well "helpers killed" 2
+
+# ---- a program without the library
+cat >loop <<'SH'
+#!/bin/sh
+echo "$RANK $WORLD_SIZE $LOCAL_RANK $(hostname)" >>starts
+while [ ! -e end ]; do
+    sleep 0.05
+done
+SH
+chmod +x loop
+wait_for 20 all_idle
+: >starts
+srun -N2 --ckptless=spares=1,ranks=2 ./loop >loop.out 2>&1 &
+step=$!
+wait_for 20 lines_in starts 4
+first=$(for i in 1 2; do pids_of $i loop; done)
+kill -KILL "$(of_ranks loop 3)"
+ok "a rank without the library is killed: all start again" wait_for 10 lines_in starts 8
+is "$(tail -n 4 starts | sort)" $'0 4 0 n1\n1 4 1 n1\n2 4 0 n2\n3 4 1 n2' "with the same world"
+is "$(for i in 1 2; do pids_of $i loop; done | wc -l) $(for i in 1 2; do pids_of $i loop; done | grep -cxF "$first")" "4 0" \
+    "one process a rank, and none of the old ones"
+touch end
+wait $step
+is $? 0 "and it ends with 0"
+
+# ---- a node
+begin -N2 --ckptless=spares=1,ranks=3
+others=$(of_ranks charlm 0 1 2)
+"$top/lab/kill-node" 2
+ok "n2 loses its power, and the step resumes" wait_for 10 resumed 1
+like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost n2: no heartbeat for [0-9]+ ms; ranks 3,4,5 -> n3$' \
+    "node lost: its three ranks go to the spare"
+is "$(of_ranks charlm 0 1 2)" "$others" "node lost: the others are the same processes"
+ends_well "node lost" 1
+
+done_clean
