@@ -271,6 +271,10 @@ uint32_t core_ordinal(const struct core *core) {
     return core->ordinal;
 }
 
+uint32_t core_generation(const struct core *core) {
+    return core->generation;
+}
+
 bool core_is_leader(const struct core *core) {
     return core->leader != NULL;
 }

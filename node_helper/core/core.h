@@ -181,6 +181,8 @@ struct core_seat_info {
 uint32_t core_rank_count(const struct core *core);
 uint64_t core_epoch(const struct core *core);
 uint32_t core_ordinal(const struct core *core);
+/* How often all programs have been started again together: those of one generation know each other from their start. */
+uint32_t core_generation(const struct core *core);
 bool core_is_leader(const struct core *core);
 uint32_t core_leader(const struct core *core);                           /* helper id */
 struct core_seat_info core_seat(const struct core *core, uint32_t rank); /* where the rank lives in this epoch */

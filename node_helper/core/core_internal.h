@@ -107,7 +107,7 @@ enum lead_phase {
 
 struct leader {
     enum lead_phase phase;
-    uint32_t view, counter, ordinal;
+    uint32_t view, counter, ordinal, generation;
     bool epoch_wanted;
     uint32_t member_count;       /* one entry a node, always; `id` is that of its last helper */
     struct lead_member *members; /* by node */
@@ -147,7 +147,7 @@ struct core {
     struct core_config config; /* without the members */
     uint32_t self, leader_id;
     uint64_t now_ns, epoch;
-    uint32_t ordinal, rank_count;
+    uint32_t ordinal, generation, rank_count;
     struct wire_seat *seats; /* by rank, of `epoch` */
     uint32_t node_count;
     uint32_t *members; /* the view of `epoch` */

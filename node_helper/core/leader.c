@@ -200,6 +200,7 @@ void leader_send_stop(struct core *core, uint32_t peer) {
     struct wire_message message = { .type = WIRE_STOP,
                                     .epoch = wire_epoch_pack(leader->view, leader->counter),
                                     .stop = { .ordinal = leader->ordinal,
+                                              .generation = leader->generation,
                                               .rank_count = core->rank_count,
                                               .seats = core->seats,
                                               .member_count = view_count,
@@ -236,10 +237,15 @@ static void check_silence(struct core *core) {
  * lost; and those that had ended already, when all others begin anew. */
 static void start_again(struct core *core) {
     struct leader *leader = core->leader;
+    if (leader->phase == LEAD_ASSEMBLING) {
+        return;
+    }
+    bool all = !leader->library_seen && leader->loss_count > 0;
+    leader->generation += all;
     for (uint32_t index = 0; index < core->rank_count; index++) {
         struct lead_rank *rank = &leader->ranks[index];
-        bool again = leader->library_seen ? rank->exited : leader->loss_count > 0;
-        if (!again || rank->loss != WIRE_NONE || leader->phase == LEAD_ASSEMBLING) {
+        bool again = leader->library_seen ? rank->exited : all;
+        if (!again || rank->loss != WIRE_NONE) {
             continue;
         }
         struct lead_member *member = leader_member(leader, rank->seat.helper);

@@ -70,6 +70,7 @@ static void on_stop(struct core *core, const struct wire_message *message) {
     }
     core->epoch = message->epoch;
     core->ordinal = stop->ordinal;
+    core->generation = stop->generation;
     for (uint32_t rank = 0; rank < core->rank_count; rank++) {
         core->seats[rank] = stop->seats[rank];
     }

@@ -48,6 +48,7 @@ static void enter_epoch(struct shell *shell) {
     if (!shell->has_world) {
         abort();
     }
+    rpc_enter_world(shell);
     gather_reset(shell);
     exchange_reset(shell);
     tables_reset(shell);

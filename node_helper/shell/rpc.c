@@ -198,6 +198,13 @@ void rpc_on_request(struct shell *shell, struct slot *slot, const struct pmixsrv
     wire_arena_fini(&arena);
 }
 
+void rpc_enter_world(struct shell *shell) {
+    if (shell->pmix_is_open && shell->has_world &&
+        pmixsrv_enter_world(shell->pmix, core_generation(shell->core), shell->world.rank_nodes) != PMIXSRV_OK) {
+        shell_give_up(shell, "the PMIx server takes no new world");
+    }
+}
+
 static void on_opened(struct shell *shell, const struct pmixsrv_event *event) {
     if (event->status != 0) {
         shell_give_up(shell, event->text);
@@ -205,6 +212,7 @@ static void on_opened(struct shell *shell, const struct pmixsrv_event *event) {
     }
     shell->pmix_is_open = true;
     log_line("PMIx is open");
+    rpc_enter_world(shell);
     slots_start_waiting(shell);
 }
 
@@ -252,23 +260,28 @@ static void on_ready(evutil_socket_t fd, short what, void *arg) {
     }
 }
 
+/* The session's is only named, and so that a successor finds it again. */
 static bool make_directory(struct shell *shell) {
     const char *parent = getenv("TMPDIR");
-    snprintf(shell->pmix_directory, sizeof(shell->pmix_directory), "%s/ckptless-XXXXXX",
-             parent && parent[0] == '/' && strlen(parent) < 64 ? parent : "/tmp");
+    parent = parent && parent[0] == '/' && strlen(parent) < 64 ? parent : "/tmp";
+    snprintf(shell->session_directory, sizeof(shell->session_directory), "%s/ckptless.%.16s.%u", parent,
+             shell->launch.token, shell->launch.node);
+    snprintf(shell->pmix_directory, sizeof(shell->pmix_directory), "%s/ckptless-XXXXXX", parent);
     return mkdtemp(shell->pmix_directory) != NULL;
 }
 
 bool rpc_init(struct shell *shell) {
-    uint32_t *ranks_per_node = calloc(shell->active_nodes, sizeof(*ranks_per_node));
+    uint32_t *rank_nodes = calloc(core_rank_count(shell->core) + 1u, sizeof(*rank_nodes));
+    uint32_t rank = 0;
     struct pmixsrv_config config = {
         .host = shell->launch.host,
         .directory = shell->pmix_directory,
+        .session = shell->session_directory,
         .rank_count = core_rank_count(shell->core),
         .universe = 0,
-        .node_count = shell->active_nodes,
+        .node_count = shell->node_count,
         .hosts = shell->hosts,
-        .ranks_per_node = ranks_per_node,
+        .rank_nodes = rank_nodes,
         .node = shell->launch.node,
     };
     char nspace[64];
@@ -276,12 +289,13 @@ bool rpc_init(struct shell *shell) {
     config.nspace = nspace;
     for (uint32_t node = 0; node < shell->node_count; node++) {
         config.universe += shell->nodes[node].member.slot_count;
-        if (ranks_per_node != NULL && node < shell->active_nodes) {
-            ranks_per_node[node] = shell->nodes[node].member.slot_count;
+        for (uint32_t i = 0; rank_nodes && node < shell->active_nodes && i < shell->nodes[node].member.slot_count;
+             i++) {
+            rank_nodes[rank++] = node;
         }
     }
-    bool made = ranks_per_node != NULL && make_directory(shell) && pmixsrv_create(&shell->pmix, &config) == PMIXSRV_OK;
-    free(ranks_per_node);
+    bool made = rank_nodes != NULL && make_directory(shell) && pmixsrv_create(&shell->pmix, &config) == PMIXSRV_OK;
+    free(rank_nodes);
     if (!made) {
         log_line("PMIx server cannot be made");
         return false;

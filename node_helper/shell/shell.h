@@ -144,7 +144,7 @@ struct shell {
 
     struct pmixsrv *pmix;
     bool pmix_is_open;
-    char pmix_directory[128];
+    char pmix_directory[128], session_directory[128];
     struct event *pmix_ready;
 
     struct plane *plane;
@@ -245,6 +245,7 @@ struct slot *slots_by_pmix(struct shell *shell, uint32_t pmix_rank, uint32_t pmi
 /* rpc.c */
 bool rpc_init(struct shell *shell); /* needs the roster */
 void rpc_fini(struct shell *shell);
+void rpc_enter_world(struct shell *shell); /* an epoch has begun, or the PMIx server has come up in it */
 void rpc_on_request(struct shell *shell, struct slot *slot, const struct pmixsrv_event *event);
 /* Answers the call that the slot's program blocks in, if it is this one. */
 void rpc_answer(struct shell *shell, struct slot *slot, enum wire_rpc_type call, struct wire_rpc_answer *answer);

@@ -141,6 +141,7 @@ struct wire_seat {
 
 struct wire_stop {
     uint32_t ordinal;    /* of the epoch, as users see it */
+    uint32_t generation; /* how often all programs have been started again together */
     uint32_t rank_count;
     const struct wire_seat *seats; /* by rank */
     uint32_t member_count;         /* the view */

@@ -39,6 +39,7 @@ void wire_stop_encode(struct wire_writer *writer, const struct wire_message *mes
     const struct wire_stop *stop = &message->stop;
 
     wire_write_u32(writer, stop->ordinal);
+    wire_write_u32(writer, stop->generation);
     if (!wire_encode_count(writer, stop->rank_count, WIRE_RANKS_MAX) ||
         !wire_encode_count(writer, stop->member_count, WIRE_NODES_MAX)) {
         return;
@@ -57,6 +58,7 @@ void wire_stop_decode(struct wire_decoder *decoder, struct wire_message *ret_mes
     struct wire_stop *stop = &ret_message->stop;
 
     stop->ordinal = wire_read_u32(reader);
+    stop->generation = wire_read_u32(reader);
     stop->rank_count = wire_decode_count(reader, WIRE_RANKS_MAX, SEAT_BYTES);
     stop->member_count = wire_decode_count(reader, WIRE_NODES_MAX, sizeof(uint32_t));
     if (!wire_arena_reserve(decoder, wire_arena_need(stop->rank_count, sizeof(struct wire_seat)) +

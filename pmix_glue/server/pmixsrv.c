@@ -1,9 +1,8 @@
 /*
- * The server's life, its queue to the helper's loop, its clients and its answers; see pmixsrv.h. Answers are given on
+ * The server's life, its queue to the helper's loop, and its answers; see pmixsrv.h. Answers are given on
  * PMIx's own thread, because PMIx's connections are not for any other: the shift is a deregistration of nobody, whose
  * callback PMIx makes there.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -32,36 +31,6 @@ void pmixsrv_queue(struct pmixsrv *server, const struct pmixsrv_event *event) {
     pthread_mutex_unlock(&server->lock);
     uint64_t one = 1;
     (void)!write(server->fd, &one, sizeof(one));
-}
-
-uint32_t pmixsrv_serial(struct pmixsrv *server, uint32_t rank) {
-    pthread_mutex_lock(&server->lock);
-    uint32_t serial =
-        rank < server->client_count && server->clients[rank].is_registered ? server->clients[rank].serial : 0;
-    pthread_mutex_unlock(&server->lock);
-    return serial;
-}
-
-void pmixsrv_on_connection(struct pmixsrv *server, uint32_t rank) {
-    pthread_mutex_lock(&server->lock);
-    if (rank < server->client_count) {
-        server->clients[rank].connection_count++;
-        server->clients[rank].is_connected = true;
-    }
-    pthread_mutex_unlock(&server->lock);
-}
-
-bool pmixsrv_on_connection_end(struct pmixsrv *server, uint32_t rank) {
-    bool newest = false;
-    pthread_mutex_lock(&server->lock);
-    if (rank < server->client_count) {
-        struct client *client = &server->clients[rank];
-        client->connection_count -= client->connection_count > 0;
-        newest = client->connection_count == 0 && client->is_connected;
-        client->is_connected = client->is_connected && !newest;
-    }
-    pthread_mutex_unlock(&server->lock);
-    return newest;
 }
 
 int pmixsrv_fd(const struct pmixsrv *server) {
@@ -131,8 +100,8 @@ static void *open_server(void *arg) {
     if (status == PMIX_SUCCESS) {
         (void)server->pmix->register_event_handler(NULL, 0, NULL, 0, pmixsrv_on_event, NULL, NULL);
         status = pmixsrv_register_world(server);
-        /* Clients get the server's address in their environment and nothing is put there: what is gone already cannot be
-         * left behind by a helper that is killed. */
+        /* Clients get the server's address in their environment and nothing is put there: what is gone already cannot
+         * be left behind by a helper that is killed. */
         (void)rmdir(server->directory);
     }
     if (status != PMIX_SUCCESS) {
@@ -148,19 +117,26 @@ static bool copy_config(struct pmixsrv *server, const struct pmixsrv_config *con
     snprintf(server->nspace, sizeof(server->nspace), "%s", config->nspace);
     snprintf(server->host, sizeof(server->host), "%s", config->host);
     snprintf(server->directory, sizeof(server->directory), "%s", config->directory);
+    snprintf(server->session, sizeof(server->session), "%s", config->session);
     server->rank_count = config->rank_count;
     server->universe = config->universe;
     server->node_count = config->node_count;
     server->node = config->node;
     server->client_count = config->universe;
+    strncpy(server->count_only.key, PMIX_REGISTER_NODATA, PMIX_MAX_KEYLEN);
+    server->count_only.value.type = PMIX_BOOL;
+    server->count_only.value.data.flag = true;
     server->clients = calloc(config->universe + 1u, sizeof(*server->clients));
     server->hosts = calloc(config->node_count + 1u, sizeof(*server->hosts));
-    server->ranks_per_node = calloc(config->node_count + 1u, sizeof(*server->ranks_per_node));
-    if (server->clients == NULL || server->hosts == NULL || server->ranks_per_node == NULL) {
+    server->rank_nodes = calloc(config->rank_count + 1u, sizeof(*server->rank_nodes));
+    if (server->clients == NULL || server->hosts == NULL || server->rank_nodes == NULL) {
         return false;
     }
+    for (uint32_t rank = 0; rank < config->rank_count; rank++) {
+        server->rank_nodes[rank] = config->rank_nodes[rank];
+        server->local_count += config->rank_nodes[rank] == config->node;
+    }
     for (uint32_t node = 0; node < config->node_count; node++) {
-        server->ranks_per_node[node] = config->ranks_per_node[node];
         server->hosts[node] = strdup(config->hosts[node]);
         if (server->hosts[node] == NULL) {
             return false;
@@ -176,6 +152,14 @@ static int remove_entry(const char *path, const struct stat *status, int type, s
     return remove(path) == 0 || errno == ENOENT ? 0 : -1;
 }
 
+/* Its name is known before it is made: who made it is looked at. */
+static void remove_session(const struct pmixsrv *server) {
+    struct stat status;
+    if (lstat(server->session, &status) == 0 && S_ISDIR(status.st_mode) && status.st_uid == geteuid()) {
+        (void)nftw(server->session, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    }
+}
+
 static void free_server(struct pmixsrv *server) {
     struct pmixsrv_event event;
     while (pmixsrv_poll(server, &event)) {
@@ -186,7 +170,7 @@ static void free_server(struct pmixsrv *server) {
         free(server->hosts[node]);
     }
     free(server->hosts);
-    free(server->ranks_per_node);
+    free(server->rank_nodes);
     free(server->clients);
     if (server->fd >= 0) {
         close(server->fd);
@@ -219,6 +203,7 @@ enum pmixsrv_result pmixsrv_create(struct pmixsrv **ret_server, const struct pmi
         return PMIXSRV_OK;
     }
     set_parameters();
+    remove_session(server);
     server->has_opener = pthread_create(&server->opener, NULL, open_server, server) == 0;
     if (!server->has_opener) {
         pmixsrv_current = NULL;
@@ -226,53 +211,6 @@ enum pmixsrv_result pmixsrv_create(struct pmixsrv **ret_server, const struct pmi
         return PMIXSRV_ERR_NO_MEMORY;
     }
     return PMIXSRV_OK;
-}
-
-static pmix_proc_t name_of(const struct pmixsrv *server, uint32_t rank) {
-    pmix_proc_t proc = { .rank = rank };
-    snprintf(proc.nspace, sizeof(proc.nspace), "%s", server->nspace);
-    return proc;
-}
-
-enum pmixsrv_result pmixsrv_register_client(struct pmixsrv *server, uint32_t rank, uint32_t *ret_serial) {
-    pmix_proc_t proc = name_of(server, rank);
-    if (rank >= server->client_count) {
-        return PMIXSRV_ERR_PMIX;
-    }
-    struct client *client = &server->clients[rank];
-    if (!client->is_registered) {
-        pmix_status_t status = server->pmix->server_register_client(&proc, geteuid(), getegid(), NULL, NULL, NULL);
-        if (status != PMIX_SUCCESS && status != PMIX_OPERATION_SUCCEEDED) {
-            return PMIXSRV_ERR_PMIX;
-        }
-    }
-    pthread_mutex_lock(&server->lock);
-    client->is_registered = true;
-    client->is_connected = false;
-    *ret_serial = ++client->serial;
-    pthread_mutex_unlock(&server->lock);
-    return PMIXSRV_OK;
-}
-
-enum pmixsrv_result pmixsrv_environment(struct pmixsrv *server, uint32_t rank, char **ret_block, size_t *ret_bytes) {
-    pmix_proc_t proc = name_of(server, rank);
-    char **environment = NULL;
-    if (server->pmix->server_setup_fork(&proc, &environment) != PMIX_SUCCESS) {
-        return PMIXSRV_ERR_PMIX;
-    }
-    FILE *stream = open_memstream(ret_block, ret_bytes);
-    for (char **entry = environment; entry != NULL && *entry != NULL; entry++) {
-        if (stream != NULL) {
-            fprintf(stream, "%s%c", *entry, '\0');
-        }
-        free(*entry);
-    }
-    free(environment);
-    if (stream == NULL) {
-        return PMIXSRV_ERR_NO_MEMORY;
-    }
-    fputc('\0', stream);
-    return fclose(stream) == 0 ? PMIXSRV_OK : PMIXSRV_ERR_NO_MEMORY;
 }
 
 static void free_reply(void *arg) {
@@ -347,11 +285,11 @@ static pmix_info_t *set_key(pmix_info_t *info, const char *key, pmix_data_type_t
 
 void pmixsrv_interrupt(struct pmixsrv *server, uint32_t rank, uint64_t epoch) {
     struct notice *notice = calloc(1, sizeof(*notice));
-    pmix_proc_t source = name_of(server, server->universe); /* nobody's: PMIx does not tell an event to its source */
+    pmix_proc_t source = pmixsrv_name(server, server->universe); /* nobody's: PMIx tells no event to its source */
     if (notice == NULL) {
         return; /* the page says it too */
     }
-    notice->target = name_of(server, rank);
+    notice->target = pmixsrv_name(server, rank);
     set_key(&notice->infos[0], WIRE_RPC_EPOCH_KEY, PMIX_UINT64)->value.data.uint64 = epoch;
     set_key(&notice->infos[1], PMIX_EVENT_CUSTOM_RANGE, PMIX_PROC)->value.data.proc = &notice->target;
     set_key(&notice->infos[2], PMIX_EVENT_DO_NOT_CACHE, PMIX_BOOL)->value.data.flag = true;
@@ -371,6 +309,7 @@ void pmixsrv_destroy(struct pmixsrv *server) {
         pthread_mutex_lock(&server->lock);
         struct reply *open = server->open;
         server->open = NULL;
+        server->is_closing = true;
         pthread_mutex_unlock(&server->lock);
         while (open != NULL) {
             struct reply *reply = open;
@@ -381,5 +320,6 @@ void pmixsrv_destroy(struct pmixsrv *server) {
     }
     pmixsrv_current = NULL;
     (void)nftw(server->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    remove_session(server);
     free_server(server);
 }

@@ -15,15 +15,17 @@ struct pmixsrv;
 enum pmixsrv_result { PMIXSRV_OK = 0, PMIXSRV_ERR_NO_MEMORY, PMIXSRV_ERR_PMIX, PMIXSRV_ERR_LIBRARY };
 
 struct pmixsrv_config {
-    const char *nspace;    /* "ckptless.JOB.STEP" */
+    const char *nspace;    /* "ckptless.JOB.STEP": the namespace of generation 0; later ones end in ".GENERATION" */
     const char *host;      /* this node's name */
     const char *directory; /* for PMIx's files: made by the caller, mode 0700; removed once the server runs */
+    const char *session;   /* where programs may put files of theirs (Open MPI does); need not be there. Removed at the
+                              end, and at the start what a helper that was killed has left of it */
     uint32_t rank_count;   /* of the world */
     uint32_t universe;     /* ranks and parked slots */
-    uint32_t node_count;
-    const char *const *hosts;       /* active nodes' names */
-    const uint32_t *ranks_per_node; /* by active node; ranks are numbered node by node */
-    uint32_t node;                  /* own index; >= node_count on a spare */
+    uint32_t node_count;   /* spares' too */
+    const char *const *hosts;   /* by node */
+    const uint32_t *rank_nodes; /* by rank: its node at the first start */
+    uint32_t node;              /* own index */
 };
 
 /* Ranks of PMIx are names of processes: the world's rank, or (a parked slot) one above the world. */
@@ -45,7 +47,7 @@ struct pmixsrv_event {
     void *reply;   /* REQUEST, FENCE */
     uint8_t *data; /* belongs to the caller of poll: free() */
     size_t bytes;
-    uint32_t *ranks; /* FENCE: the participants, as the programs list them; belongs to the caller of poll: free() */
+    uint32_t *ranks;     /* FENCE: the participants, as the programs list them; belongs to the caller of poll: free() */
     uint32_t rank_count; /* 0: the whole world */
     char text[256];
 };
@@ -57,9 +59,16 @@ enum pmixsrv_result pmixsrv_create(struct pmixsrv **ret_server, const struct pmi
 int pmixsrv_fd(const struct pmixsrv *server);                               /* readable when poll has something */
 bool pmixsrv_poll(struct pmixsrv *server, struct pmixsrv_event *ret_event); /* false: nothing left */
 
-/* Announces a process that will take the name `rank`, the first or a replacement: *ret_serial counts them. PMIx hears of
- * a name once and is never told that it is free: PMIx_server_deregister_client (4.2.2) closes a connection that is still
- * up without taking its event off the loop, and the next client with that descriptor number is then never read from. */
+/* After OPENED, and before the first process of an epoch is announced: where its ranks are (rank_nodes: by rank,
+ * copied). Of another generation than before: a namespace of its own, with a map of its own, for programs that start
+ * together; no living process of the world before it is heard any more, except parked ones. Of the same: PMIx counts
+ * the node's processes by it. */
+enum pmixsrv_result pmixsrv_enter_world(struct pmixsrv *server, uint32_t generation, const uint32_t *rank_nodes)
+    __attribute__((warn_unused_result));
+/* Announces a process that will take the name `rank`, the first or a replacement: *ret_serial counts them. PMIx hears
+ * of a name once and is never told that it is free: PMIx_server_deregister_client (4.2.2) closes a connection that is
+ * still up without taking its event off the loop, and the next client with that descriptor number is then never read
+ * from. */
 enum pmixsrv_result pmixsrv_register_client(struct pmixsrv *server, uint32_t rank, uint32_t *ret_serial)
     __attribute__((warn_unused_result));
 /* The variables that a program needs to connect as `rank`: "NAME=value" strings, each and the list ended by NUL;

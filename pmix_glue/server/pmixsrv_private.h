@@ -1,6 +1,7 @@
 /*
  * The server's object, for its own files:
- *   pmixsrv.c         life, queue, clients, answers
+ *   pmixsrv.c         life, queue, answers
+ *   pmixsrv_client.c  names of processes, and who has them
  *   pmixsrv_upcall.c  what PMIx calls on its own thread
  *   pmixsrv_world.c   what the namespace says about the world
  */
@@ -32,22 +33,26 @@ struct reply {
 
 /* A name's newest registration. */
 struct client {
-    uint32_t rank;
-    uint32_t serial;
+    uint32_t generation; /* of its namespace */
+    uint32_t serial;     /* over all generations */
     bool is_registered, is_connected;
     uint32_t connection_count; /* of this name, predecessors' too: up, as far as PMIx has told */
 };
 
 struct pmixsrv {
     const struct glue_table *pmix;
-    char nspace[PMIX_MAX_NSLEN + 1], host[256], directory[256];
+    char nspace[PMIX_MAX_NSLEN - 10], host[256], directory[256], session[256];
     uint32_t rank_count, universe, node_count, node;
     char **hosts;
-    uint32_t *ranks_per_node;
+    uint32_t *rank_nodes; /* of the world that was entered last */
+    pmix_info_t count_only;
     pthread_t opener;
     bool has_opener;
 
     pthread_mutex_t lock; /* all below */
+    bool is_closing;      /* PMIx must not be called from its own thread any more */
+    uint32_t generation;
+    uint32_t local_count; /* ranks on this node in this world */
     int fd;
     struct queued *first, **last;
     struct reply *open;
@@ -61,9 +66,17 @@ extern pmix_server_module_t pmixsrv_module;
 
 /* Any thread. data: malloc'ed or NULL, taken over. */
 void pmixsrv_queue(struct pmixsrv *server, const struct pmixsrv_event *event);
+/* A namespace's name: PMIX_MAX_NSLEN + 1 bytes. */
+void pmixsrv_nspace(const struct pmixsrv *server, uint32_t generation, char *ret_nspace);
+/* The name of a process, in the namespace that it was registered in last. Any thread. */
+pmix_proc_t pmixsrv_name(struct pmixsrv *server, uint32_t rank);
+/* Is this the newest holder of its name (or, with the wildcard, the newest world)? Any thread. */
+bool pmixsrv_is_ours(struct pmixsrv *server, const pmix_proc_t *proc);
 /* Serial of the newest registration of this rank; 0: none. Any thread. */
 uint32_t pmixsrv_serial(struct pmixsrv *server, uint32_t rank);
-/* A process of this name has connected. Any thread. */
+/* A process of this name has connected: from now on PMIx counts this node's processes as the world has them. PMIx's
+ * thread.
+ */
 void pmixsrv_on_connection(struct pmixsrv *server, uint32_t rank);
 /* A connection of this name was lost or took leave. PMIx tells a loss a second late, or later, when the successor is
  * there already, and does not say whose it was: true when none is left and the newest registration had one. Any thread.
@@ -73,6 +86,7 @@ bool pmixsrv_on_connection_end(struct pmixsrv *server, uint32_t rank);
 void pmixsrv_on_event(size_t handler, pmix_status_t status, const pmix_proc_t *source, pmix_info_t info[], size_t count,
                       pmix_info_t results[], size_t result_count, pmix_event_notification_cbfunc_fn_t done,
                       void *done_arg);
+/* The world in rank_nodes, as the namespace of its generation. */
 pmix_status_t pmixsrv_register_world(struct pmixsrv *server);
 
 #endif

@@ -7,13 +7,9 @@
 #include "node_helper/wire/wire_rpc.h"
 #include "pmix_glue/server/pmixsrv_private.h"
 
-static bool is_ours(const struct pmixsrv *server, const pmix_proc_t *proc) {
-    return server != NULL && strncmp(proc->nspace, server->nspace, PMIX_MAX_NSLEN) == 0;
-}
-
 static void queue_client(const pmix_proc_t *proc, enum pmixsrv_event_type type, int status, const char *text) {
     struct pmixsrv *server = pmixsrv_current;
-    if (!is_ours(server, proc)) {
+    if (!pmixsrv_is_ours(server, proc)) {
         return;
     }
     if (type == PMIXSRV_EVENT_CONNECTED) {
@@ -89,7 +85,7 @@ static pmix_status_t on_job_control(const pmix_proc_t *proc, const pmix_proc_t t
     const pmix_byte_object_t *request = find_request(directives, count);
     (void)targets;
     (void)target_count;
-    if (!is_ours(server, proc) || request == NULL) {
+    if (!pmixsrv_is_ours(server, proc) || request == NULL) {
         return PMIX_ERR_NOT_SUPPORTED;
     }
     struct pmixsrv_event event = { .type = PMIXSRV_EVENT_REQUEST, .rank = proc->rank, .bytes = request->size };
@@ -109,11 +105,11 @@ static pmix_status_t on_job_control(const pmix_proc_t *proc, const pmix_proc_t t
 }
 
 /* False: someone takes part who is not of this step, or no memory. A wildcard is the world: no list. */
-static bool copy_participants(const struct pmixsrv *server, const pmix_proc_t procs[], size_t count,
+static bool copy_participants(struct pmixsrv *server, const pmix_proc_t procs[], size_t count,
                               struct pmixsrv_event *event) {
     event->ranks = calloc(count + 1, sizeof(*event->ranks));
     for (size_t i = 0; event->ranks != NULL && i < count; i++) {
-        if (!is_ours(server, &procs[i])) {
+        if (!pmixsrv_is_ours(server, &procs[i])) {
             return false;
         }
         if (procs[i].rank == PMIX_RANK_WILDCARD) {

@@ -1,6 +1,7 @@
 /*
- * A plain PMIx program, without libckptless: `fence ROUNDS` publishes a value a round, fences with its peers (all, and the
- * even ranks among themselves) and reads everybody's value. Rank 0 prints a line a round.
+ * A plain PMIx program, without libckptless: `fence ROUNDS [PAUSE-MS [FILE]]` publishes a value a round, fences with its
+ * peers (all, and the even ranks among themselves) and reads everybody's value. Rank 0 prints a line a round. Where FILE is
+ * not there at the start, the last rank alone enters the first fence.
  */
 #include <pmix.h>
 #include <stdio.h>
@@ -59,6 +60,14 @@ static void read_all(const char *key, uint32_t size, char *ret_line) {
     }
 }
 
+/* Only the last rank goes on from here. */
+static void wait_outside(uint32_t size) {
+    fprintf(stderr, "rank %u is about to fence\n", self.rank);
+    while (self.rank != size - 1) {
+        (void)pause();
+    }
+}
+
 int main(int argc, char **argv) {
     char key[64], text[64], line[4096];
     pmix_value_t *value = NULL;
@@ -68,6 +77,9 @@ int main(int argc, char **argv) {
     PMIX_LOAD_PROCID(&all, self.nspace, PMIX_RANK_WILDCARD);
     check("size", PMIx_Get(&all, PMIX_JOB_SIZE, NULL, 0, &value));
     uint32_t size = value->data.uint32;
+    if (argc > 3 && access(argv[3], F_OK) != 0) {
+        wait_outside(size);
+    }
     for (int round = 0; round < rounds; round++) {
         snprintf(key, sizeof(key), "value-%d", round);
         snprintf(text, sizeof(text), "%u.%d", self.rank, round);
@@ -81,7 +93,7 @@ int main(int argc, char **argv) {
             printf("round %d of %u ranks:%s\n", round, size, line);
             fflush(stdout);
         }
-        struct timespec pause = { .tv_nsec = argc > 2 ? 20000000 : 0 };
+        struct timespec pause = { .tv_nsec = argc > 2 ? atoi(argv[2]) * 1000000l : 0 };
         nanosleep(&pause, NULL);
     }
     check("finalize", PMIx_Finalize(NULL, 0));

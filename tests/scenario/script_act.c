@@ -87,7 +87,12 @@ static void say(uint32_t node, const struct core_action *action, const char *wha
     if (action->rank != WIRE_NONE) {
         fprintf(script.out, " rank %u", action->rank);
     }
-    fprintf(script.out, " slot %u.%u\n", action->slot, action->incarnation);
+    fprintf(script.out, " slot %u.%u", action->slot, action->incarnation);
+    uint32_t generation = core_generation(script.nodes[node].core);
+    if (action->type == CORE_ACTION_START && generation > 0) {
+        fprintf(script.out, " generation %u", generation);
+    }
+    fprintf(script.out, "\n");
 }
 
 static void on_start(uint32_t node, const struct core_action *action) {

@@ -19,7 +19,7 @@
 
 #define EPOCH 0x100000001ull
 #define WORLD 2u
-#define UNIVERSE 5u
+#define UNIVERSE 6u
 #define REPLACEMENTS 12u
 #define LATE_LOSS_MS 2500 /* PMIx tells a lost connection a second late */
 
@@ -36,6 +36,7 @@ static struct process interrupted;                /* rank 0 */
 static struct process replacements[REPLACEMENTS]; /* rank 1, one after the other */
 static struct process stale, successor;           /* rank 2 */
 static struct process firsts[2], seconds[2];      /* ranks 3 and 4 */
+static struct process parked, older, newer;       /* rank 5; rank 1, once more */
 
 /* ---- what the programs do; the exit code says where one went wrong */
 
@@ -246,7 +247,7 @@ static void reply(void *to, uint32_t result, uint64_t epoch, uint64_t step) {
 
 static int start_all(void **state) {
     static const char *const hosts[] = { "localhost" };
-    static const uint32_t ranks_per_node[] = { WORLD };
+    static const uint32_t rank_nodes[WORLD] = { 0 };
     char directory[] = "/tmp/ckptless-test-XXXXXX";
     (void)state;
     start_process(&interrupted, 0, 1, program_of_two_worlds);
@@ -259,14 +260,18 @@ static int start_all(void **state) {
         start_process(&firsts[i], WORLD + 1 + i, 1, program_that_asks);
         start_process(&seconds[i], WORLD + 1 + i, 2, program_that_asks);
     }
+    start_process(&parked, WORLD + 3, 1, program_that_asks);
+    start_process(&older, 1, REPLACEMENTS + 1, program_that_asks);
+    start_process(&newer, 1, REPLACEMENTS + 2, program_that_asks);
     const struct pmixsrv_config config = { .nspace = "ckptless.1.0",
                                            .host = "localhost",
                                            .directory = directory,
+                                           .session = "/tmp/ckptless-test.session",
                                            .rank_count = WORLD,
                                            .universe = UNIVERSE,
                                            .node_count = 1,
                                            .hosts = hosts,
-                                           .ranks_per_node = ranks_per_node };
+                                           .rank_nodes = rank_nodes };
     assert_non_null(mkdtemp(directory));
     assert_int_equal(pmixsrv_create(&server, &config), PMIXSRV_OK);
     struct pmixsrv_event opened = next_event();
@@ -434,12 +439,48 @@ static void losses_told_together_are_taken_apart(void **state) {
     assert_true(lost[0] && lost[1]);
 }
 
+/* All programs start again together: whoever is still alive of the world before has another name than they. */
+static void a_generation_has_a_namespace_of_its_own(void **state) {
+    static const uint32_t rank_nodes[WORLD] = { 0 };
+    struct wire_rpc_request request;
+    struct pmixsrv_event event;
+    void *init = NULL, *open = NULL, *waits = NULL;
+    (void)state;
+    announce(&parked);
+    announce(&older);
+    give_environment(&older);
+    (void)next_request(&older, WIRE_RPC_INIT, &request, &init);
+    give_environment(&parked);
+    (void)next_request(&parked, WIRE_RPC_INIT, &request, &waits);
+
+    assert_int_equal(pmixsrv_enter_world(server, 1, rank_nodes), PMIXSRV_OK);
+    announce(&newer);
+    assert_int_equal(newer.serial, older.serial + 1);
+    reply(init, CKPTLESS_OK, EPOCH, 0); /* it goes on to recover, and is not heard */
+    give_environment(&newer);
+    play_until_recover(&newer, &open);
+    reply(waits, CKPTLESS_OK, EPOCH, 0);
+    (void)next_request(&parked, WIRE_RPC_RECOVER, &request, &waits); /* but who was parked is */
+    kill_and_reap(&older);
+    while (poll_event(&event, LATE_LOSS_MS)) {
+        assert_int_not_equal(event.type, PMIXSRV_EVENT_LOST);
+        free(event.data);
+    }
+    kill_and_reap(&newer);
+    reply(open, CKPTLESS_INTERRUPTED, EPOCH, 0);
+    expect_lost(&newer);
+    kill_and_reap(&parked);
+    reply(waits, CKPTLESS_INTERRUPTED, EPOCH, 0);
+    expect_lost(&parked);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_program_is_interrupted_and_goes_on),
         cmocka_unit_test(a_replacement_takes_the_name_of_a_connected_process),
         cmocka_unit_test(a_predecessors_request_shows_its_incarnation),
         cmocka_unit_test(losses_told_together_are_taken_apart),
+        cmocka_unit_test(a_generation_has_a_namespace_of_its_own),
     };
     return cmocka_run_group_tests_name("lib_pmix", tests, start_all, end_all);
 }

@@ -75,7 +75,7 @@ static const struct wire_message samples[WIRE_TYPE_COUNT] = {
     [WIRE_HEARTBEAT] = HEARTBEAT,
     [WIRE_HEARTBEAT_ACK] = HEARTBEAT,
     [WIRE_LOSS] = { .loss = { 3, 2, WIRE_CAUSE_ASKED, 11, true, "bad memory" } },
-    [WIRE_STOP] = { .stop = { 2, 3, seats, 3, ascending } },
+    [WIRE_STOP] = { .stop = { 2, 1, 3, seats, 3, ascending } },
     [WIRE_ARRIVED] = { .arrived = { 1, 2, true, 413, { 0x1122334455667788, 99 } } },
     [WIRE_PLAN] = { .plan = { WIRE_PLAN_RESUME, 413, "0123456789abcde", 1, 2, 3, ascending, 1, ascending } },
     [WIRE_READY] = RANK_STEP,
@@ -187,7 +187,7 @@ static void oversized_counts_are_refused(void **state) {
         enum wire_type type;
         size_t offset;
     } rows[] = {
-        { WIRE_ROSTER, HEADER_BYTES + 8 },  { WIRE_STOP, HEADER_BYTES + 4 },    { WIRE_STOP, HEADER_BYTES + 8 },
+        { WIRE_ROSTER, HEADER_BYTES + 8 },  { WIRE_STOP, HEADER_BYTES + 8 },    { WIRE_STOP, HEADER_BYTES + 12 },
         { WIRE_PLAN, HEADER_BYTES + 33 },   { WIRE_PLAN, HEADER_BYTES + 37 },   { WIRE_TABLE, HEADER_BYTES + 4 },
         { WIRE_ADDRESS, HEADER_BYTES + 4 }, { WIRE_GATHER, HEADER_BYTES + 12 }, { WIRE_GATHER, HEADER_BYTES + 28 },
         { WIRE_REPORT, HEADER_BYTES },

@@ -1,0 +1,60 @@
+#!/bin/bash
+# An ordinary Open MPI program, which knows nothing of us: it finds its world through the helper's PMIx server; when a
+# process or a node is lost all of it starts again in place, and finds its new world.
+. "$(dirname "$0")/lib.sh"
+. "$top/tests/system/job.sh"
+
+program_name=mpi
+mpicc -O1 -o mpi "$top/tests/programs/mpi.c" || bail "mpicc compiles an MPI program"
+lab_start 5
+
+# once SRUN-OPTION...: sums, and passes a token around the ring, ten times.
+once() {
+    wait_for 20 all_idle
+    timeout 60 srun "$@" ./mpi 10 2>&1 | grep -v '^ckptless: step'
+    echo "exit ${PIPESTATUS[0]}"
+}
+
+is "$(once -N1 --ckptless)" $'started: n1\ndone: 1 ranks\nexit 0' "one rank alone"
+is "$(once -N1 -n3 --ckptless)" $'started: n1 n1 n1\ndone: 3 ranks\nexit 0' "three ranks on one node"
+is "$(once -N2 --ntasks-per-node=2 --ckptless=spares=1)" $'started: n1 n1 n2 n2\ndone: 4 ranks\nexit 0' \
+    "two ranks on each of two nodes"
+is "$(once -N5 --ckptless)" $'started: n1 n2 n3 n4 n5\ndone: 5 ranks\nexit 0' "a rank on each of five nodes"
+
+# begin OPTIONS...: a step that goes on until the file end is there; sets step, out.
+begin() {
+    wait_for 20 all_idle
+    rm -f end
+    out=$work/out
+    srun "$@" ./mpi 1 "$work/end" >"$out" 2>&1 &
+    step=$!
+    wait_for 20 started 1 || bail "the program starts"
+}
+
+started() {
+    [ "$(grep -c '^started' "$out")" -ge "$1" ]
+}
+
+end() {
+    touch end
+    wait_for 20 bash -c "! kill -0 $step" || scancel "$(squeue -h -o %i)"
+    wait $step
+}
+
+begin -N3 --ntasks-per-node=2 --ckptless=spares=1
+kill -KILL "$(pids_of 2 mpi | head -n 1)"
+ok "a process is killed: the program starts again" wait_for 20 started 2
+is "$(grep '^started' "$out" | tail -n 1)" "started: n1 n1 n2 n2 n3 n3" "in place"
+kill -KILL $(pids_of 1 mpi) $(pids_of 3 mpi | tail -n 1)
+ok "three of six processes are killed, rank 0 among them: it starts again" wait_for 20 started 3
+"$top/lab/kill-node" 2
+ok "n2 loses its power: it starts again" wait_for 20 started 4
+is "$(grep '^started' "$out" | tail -n 1)" "started: n1 n1 n4 n4 n3 n3" "ranks 2 and 3 on the spare, the others in place"
+end
+is $? 0 "and reaches its end: srun ends with 0"
+is "$(tail -n 1 "$out")" "done: 6 ranks" "all ranks have agreed on it"
+is "$(squeue -h -o %i)" "" "the job has ended"
+# What lay on the disk of n2, which is this machine's.
+rm -rf "${TMPDIR:-/tmp}"/ckptless.*.1
+
+done_clean
