@@ -27,9 +27,10 @@ static enum core_result create_leader(struct core *core, const struct core_confi
     leader->view_ids = zeroed(core->node_count, sizeof(uint32_t));
     leader->trace_ranks = zeroed(core->rank_count, sizeof(uint32_t));
     leader->trace_targets = zeroed(core->rank_count, sizeof(uint32_t));
+    leader->trace_slots = zeroed(core->rank_count, sizeof(uint32_t));
     if (leader->members == NULL || leader->slots == NULL || leader->ranks == NULL || leader->losses == NULL ||
         leader->list_a == NULL || leader->list_b == NULL || leader->view_ids == NULL || leader->trace_ranks == NULL ||
-        leader->trace_targets == NULL) {
+        leader->trace_targets == NULL || leader->trace_slots == NULL) {
         return CORE_ERR_NO_MEMORY;
     }
     leader->view = 1;
@@ -138,6 +139,7 @@ void core_destroy(struct core *core) {
         free(leader->view_ids);
         free(leader->trace_ranks);
         free(leader->trace_targets);
+        free(leader->trace_slots);
         free(leader);
     }
     free(core->members);

@@ -132,6 +132,7 @@ struct core_trace {
     uint32_t rank_count;
     const uint32_t *ranks;        /* LOSS: what was lost */
     const uint32_t *target_nodes; /* LOSS: by entry of ranks: the node where it starts again; WIRE_NONE: nowhere */
+    const uint32_t *target_slots; /* LOSS: and its slot there; NULL: not told */
     uint8_t cause;
     uint32_t detail;
     uint64_t step; /* RESUME: the step that all ranks resumed at */

@@ -118,7 +118,7 @@ struct leader {
     struct lead_loss *losses;              /* since the last epoch began */
     uint32_t *list_a, *list_b;             /* scratch for messages and traces: rank_count entries each */
     uint32_t *view_ids;                    /* node_count */
-    uint32_t *trace_ranks, *trace_targets; /* rank_count each */
+    uint32_t *trace_ranks, *trace_targets, *trace_slots; /* rank_count each */
     bool library_seen, committed_once, program_error;
     bool counts;          /* the epoch that is wanted counts as a recovery without progress */
     bool stalled;         /* this very step found our own timer late: nobody's lateness is judged */

@@ -15,7 +15,7 @@ void report_start(struct core *core) {
     trace(core, CORE_TRACE_START)->rank_count = core->rank_count;
 }
 
-/* One record a loss; its ranks and their targets stand in a stretch of trace_ranks and trace_targets. */
+/* One record a loss; its ranks and their targets stand in a stretch of trace_ranks, trace_targets and trace_slots. */
 void report_losses(struct core *core) {
     struct leader *leader = core->leader;
     uint32_t used = 0;
@@ -29,9 +29,11 @@ void report_losses(struct core *core) {
         record->text = loss->text;
         record->ranks = &leader->trace_ranks[used];
         record->target_nodes = &leader->trace_targets[used];
+        record->target_slots = &leader->trace_slots[used];
         for (uint32_t rank = 0; rank < core->rank_count; rank++) {
             if (leader->ranks[rank].loss == i) {
                 leader->trace_ranks[used] = rank;
+                leader->trace_slots[used] = leader->ranks[rank].seat.slot;
                 leader->trace_targets[used++] = core_node_of(core, leader->ranks[rank].seat.helper);
                 record->rank_count++;
             }

@@ -55,6 +55,50 @@ static void write_ranks(FILE *out, const struct core_trace *trace, uint32_t firs
     }
 }
 
+/* Slurm's number of the task whose slot this is; WIRE_NONE: not known. All nodes of a step with spares have as many
+ * tasks, and node 0's show how they are dealt out: a run of so many to a node, then to the next one. */
+static uint32_t task_of(const struct report_facts *facts, uint32_t node, uint32_t slot) {
+    uint32_t task = WIRE_NONE, run = 0;
+    const char *text = facts->first_tasks;
+    for (uint32_t i = 0; text && facts->slots_per_task > 0; i++) {
+        char *end;
+        uint32_t number = (uint32_t)strtoul(text, &end, 10);
+        if (end == text) {
+            return WIRE_NONE;
+        }
+        run += number == i && run == i ? 1 : 0;
+        task = i == slot / facts->slots_per_task ? number : task;
+        text = *end == ',' ? end + 1 : NULL;
+    }
+    return task == WIRE_NONE ? WIRE_NONE : task + node * run;
+}
+
+/* Slurm's task for an entry of a loss that goes to another node; WIRE_NONE: it stays where its output went before. */
+static uint32_t new_task(const struct report_facts *facts, const struct core_trace *trace, uint32_t entry) {
+    uint32_t node = trace->target_nodes ? trace->target_nodes[entry] : WIRE_NONE;
+    return node == WIRE_NONE || node == trace->node || !trace->target_slots
+               ? WIRE_NONE
+               : task_of(facts, node, trace->target_slots[entry]);
+}
+
+/* " (task 4)": where Slurm has the output of these entries from now on. */
+static void write_tasks(FILE *out, const struct report_facts *facts, const struct core_trace *trace, uint32_t first,
+                        uint32_t count) {
+    if (new_task(facts, trace, first) == WIRE_NONE) {
+        return;
+    }
+    fprintf(out, " (task%s ", plural(count));
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t task = new_task(facts, trace, first + i);
+        char number[16] = "?";
+        if (task != WIRE_NONE) {
+            snprintf(number, sizeof(number), "%" PRIu32, task);
+        }
+        fprintf(out, "%s%s", i ? "," : "", number);
+    }
+    fputs(")", out);
+}
+
 static void write_loss(FILE *out, const struct report_facts *facts, const struct core_trace *trace) {
     char cause[WIRE_TEXT_BYTES + 64];
     wire_cause_describe(trace->cause, trace->detail, trace->text, cause, sizeof(cause));
@@ -73,6 +117,7 @@ static void write_loss(FILE *out, const struct report_facts *facts, const struct
         fputs(i ? ", " : "; ", out);
         write_ranks(out, trace, i, run);
         fprintf(out, " -> %s", target == WIRE_NONE ? "nowhere" : host_of(facts, target));
+        write_tasks(out, facts, trace, i, run);
     }
 }
 
@@ -136,7 +181,7 @@ static void add_start(json_t *object, const struct report_facts *facts, const st
 
 static void add_loss(json_t *object, const struct report_facts *facts, const struct core_trace *trace) {
     char cause[WIRE_TEXT_BYTES + 64];
-    json_t *targets = json_array();
+    json_t *targets = json_array(), *tasks = json_array();
     wire_cause_describe(trace->cause, trace->detail, trace->text, cause, sizeof(cause));
     add_ranks(object, trace);
     json_object_set_new(object, "host", json_string(host_of(facts, trace->node)));
@@ -145,8 +190,11 @@ static void add_loss(json_t *object, const struct report_facts *facts, const str
     for (uint32_t i = 0; i < trace->rank_count; i++) {
         uint32_t node = trace->target_nodes ? trace->target_nodes[i] : WIRE_NONE;
         json_array_append_new(targets, node == WIRE_NONE ? json_null() : json_string(host_of(facts, node)));
+        uint32_t task = new_task(facts, trace, i);
+        json_array_append_new(tasks, task == WIRE_NONE ? json_null() : json_integer(task));
     }
     json_object_set_new(object, "target_hosts", targets);
+    json_object_set_new(object, "target_tasks", tasks);
 }
 
 static void add_resume(json_t *object, const struct report_facts *facts, const struct core_trace *trace) {

@@ -22,6 +22,8 @@ struct report_facts {
     uint32_t active_nodes; /* 0 .. active_nodes - 1 held the ranks at first; START */
     uint32_t rank_count;
     const char *const *hosts;  /* by node */
+    const char *first_tasks;   /* SLURM_GTIDS of node 0: by its tasks, Slurm's numbers of them; NULL: not known */
+    uint32_t slots_per_task;   /* 0: not known */
     uint64_t time_ms;          /* since 1970, UTC */
     struct report_usage usage; /* END */
 };

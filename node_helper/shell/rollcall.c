@@ -153,7 +153,8 @@ bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster)
     log_line("helper %u of %u nodes, %u active", roster->your_id, roster->member_count, roster->active_nodes);
     if (core_is_leader(shell->core)) {
         shell->ping = shell_event_new(shell, -1, EV_PERSIST, on_ping, shell);
-        shell_timer_ms(shell->ping, shell->settings.dead_after_ms / 2); /* the launcher waits for three times that and more */
+        shell_timer_ms(shell->ping,
+                       shell->settings.dead_after_ms / 2); /* the launcher waits for three times that and more */
     }
     step_begin(shell);
     return true;
@@ -254,6 +255,8 @@ void rollcall_report(struct shell *shell, const struct core_trace *trace) {
         .active_nodes = shell->active_nodes,
         .rank_count = core_rank_count(shell->core),
         .hosts = shell->hosts,
+        .first_tasks = shell->launch.node == 0 ? getenv("SLURM_GTIDS") : NULL,
+        .slots_per_task = shell->slot_count / (shell->launch.task_count ? shell->launch.task_count : 1),
         .time_ms = (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u,
     };
     fill_usage(shell, &facts.usage);

@@ -23,7 +23,7 @@ reached 30
 ok "n$node loses its power, and the job resumes" resumed 1
 has_survived "silent node"
 like "$(grep '^ckptless: lost' "$out")" \
-    "^ckptless: lost n$node: no heartbeat for [0-9]+ ms; rank $((node - 1)) -> n5$" "silent node: one line names it"
+    "^ckptless: lost n$node: no heartbeat for [0-9]+ ms; rank $((node - 1)) -> n5 \\(task 4\\)$" "silent node: one line names it"
 like "$(grep '^ckptless: resumed' "$out")" "$resumed_line" "silent node: one line says when training went on"
 is "$(lost_nodes)" "n$node:$((node - 1))>n5 " "silent node: the timeline says which node, and where its rank went"
 ok "silent node: found within a second" \

@@ -15,7 +15,15 @@
 
 static const char *const hosts[] = { "n1", "n2", "n3", "n4", "n5" };
 static const struct report_facts facts = {
-    .job = 12, .step = 0, .node_count = 5, .active_nodes = 4, .rank_count = 8, .hosts = hosts, .time_ms = 1700000000123u
+    .job = 12,
+    .step = 0,
+    .node_count = 5,
+    .active_nodes = 4,
+    .rank_count = 8,
+    .hosts = hosts,
+    .first_tasks = "0,1",
+    .slots_per_task = 1,
+    .time_ms = 1700000000123u,
 };
 static const uint32_t ranks[] = { 2, 3 }, targets[] = { 4, 4 }, split[] = { 4, 0 },
                       nowhere[] = { WIRE_NONE, WIRE_NONE };
@@ -77,6 +85,41 @@ static void lines_are_as_documented(void **state) {
     }
 }
 
+/* The loss of both ranks of n2, which go to slots 0 and 1 of n5. */
+static void a_loss_names_the_tasks_that_go_on_with_its_output(void **state) {
+    static const uint32_t slots[] = { 0, 1 }, in_place[] = { 1, 1 };
+    static const struct {
+        const char *first_tasks;
+        uint32_t slots_per_task;
+        const uint32_t *nodes;
+        const char *end;
+    } cases[] = {
+        { "0,1", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)" },
+        { "0,5", 1, targets, "; ranks 2,3 -> n5 (tasks 4,9)" }, /* --distribution=cyclic */
+        { "0,1,10,11", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)" },
+        { "0", 2, targets, "; ranks 2,3 -> n5 (tasks 4,4)" },
+        { "0,1", 1, split, "; rank 2 -> n5 (task 8), rank 3 -> n1 (task 1)" },
+        { "0,1", 1, in_place, "; ranks 2,3 -> n2" },
+        { "0,1", 1, nowhere, "; ranks 2,3 -> nowhere" },
+        { "0", 1, targets, "; ranks 2,3 -> n5 (tasks 4,?)" },
+        { "", 1, targets, "; ranks 2,3 -> n5" },
+        { NULL, 1, targets, "; ranks 2,3 -> n5" },
+        { "0,1", 0, targets, "; ranks 2,3 -> n5" },
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct report_facts here = facts;
+        struct core_trace trace = rows[1].trace;
+        char line[1024];
+        here.first_tasks = cases[i].first_tasks;
+        here.slots_per_task = cases[i].slots_per_task;
+        trace.target_nodes = cases[i].nodes;
+        trace.target_slots = slots;
+        free(report_format(&here, &trace, line, sizeof(line)));
+        assert_string_equal(strchr(line, ';'), cases[i].end);
+    }
+}
+
 static void a_resume_has_its_phases(void **state) {
     char line[1024];
     char *json = report_format(&facts, &rows[4].trace, line, sizeof(line));
@@ -100,6 +143,7 @@ static void a_line_that_is_too_long_is_cut(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(lines_are_as_documented),
+        cmocka_unit_test(a_loss_names_the_tasks_that_go_on_with_its_output),
         cmocka_unit_test(a_resume_has_its_phases),
         cmocka_unit_test(a_line_that_is_too_long_is_cut),
     };
