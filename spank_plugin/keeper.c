@@ -27,7 +27,7 @@
 #define FAREWELL_MS_MAX 200 /* for the helper's end after ours */
 #define FINAL_CLEARING_MS_MAX 5000
 #define STARTS_IN_VAIN_MAX 3
-#define KEPT_MAX 6
+#define KEPT_MAX 7
 
 int64_t keeper_now_ms(void) {
     struct timespec now;
@@ -327,8 +327,9 @@ static void loop(struct keeper *keeper) {
             { .fd = keeper->parent_fd, .events = POLLIN },
             { .fd = keeper->socket_fd, .events = POLLIN },
             { .fd = is_starting ? keeper->helper_fd : -1, .events = POLLIN },
+            { .fd = keeper_input_unread(keeper), .events = POLLIN },
         };
-        if (poll(pollfds, 4, next_timeout_ms(keeper)) <= 0) {
+        if (poll(pollfds, sizeof(pollfds) / sizeof(pollfds[0]), next_timeout_ms(keeper)) <= 0) {
             continue;
         }
         if (pollfds[1].revents) {
@@ -339,6 +340,9 @@ static void loop(struct keeper *keeper) {
         }
         if (pollfds[2].revents && keeper->socket_fd >= 0) {
             on_message(keeper);
+        }
+        if (pollfds[4].revents) {
+            keeper_input_read_away(keeper);
         }
         if (pollfds[3].revents && keeper->socket_fd < 0) {
             lose_helper(keeper); /* it died before we reached it */
@@ -365,10 +369,11 @@ bool keeper_run(const struct keeper_config *config) {
     (void)prctl(PR_SET_NAME, "ckptless-keep"); /* proctrack/linuxproc spares what is named slurmstepd */
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
     (void)prctl(PR_SET_DUMPABLE, 1); /* the program may open the page through /proc/PID/fd */
+    keeper_input_init(keeper);
     /* Slurm's log too: a program that cannot be executed ends with errno, which a failed line in the log would change.
      */
-    int kept[KEPT_MAX] = { keeper->signal_fd, keeper->parent_fd, keeper->helper_fd };
-    size_t kept_count = 3 + descriptors_find_logs(kept + 3, KEPT_MAX - 3);
+    int kept[KEPT_MAX] = { keeper->signal_fd, keeper->parent_fd, keeper->helper_fd, keeper->input_fd };
+    size_t kept_count = 4 + descriptors_find_logs(kept + 4, KEPT_MAX - 4);
     descriptors_close_others(3, kept, kept_count);
     keeper->connect_deadline_ms = keeper_now_ms() + config->launch_timeout_ms;
     keeper->connect_pause_ms = 1;

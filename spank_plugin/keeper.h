@@ -7,6 +7,7 @@
  *   keeper_group.c   the task's process above several keepers
  *   keeper_program.c starting the program, ending like it
  *   keeper_link.c    the connection to the helper
+ *   keeper_input.c   standard input that no program reads
  *   keeper_signal.c  signals: which ones are forwarded, which ones mean that the step is being ended
  *   keeper_tree.c    whole process trees
  */
@@ -26,6 +27,7 @@ struct keeper_config {
     uint32_t slot;              /* on this node; keeper_group_run: of the task's first rank */
     pid_t stepd_pid;            /* slurmstepd */
     pid_t parent_pid;           /* our parent, with which the keeper ends: slurmstepd, or a task's process above us */
+    bool is_spare;              /* the slot is parked at first */
     bool everyone_is_signalled; /* Slurm's signals reach the whole tree (proctrack/linuxproc), not only the task */
     uint32_t launch_timeout_ms; /* for reaching the first helper */
     char address[128];          /* wire_keeper_address() */

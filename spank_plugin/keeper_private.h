@@ -17,6 +17,7 @@ struct keeper {
     int signal_fd, parent_fd; /* signalfd; pidfd of the parent */
     int socket_fd;            /* to the helper; -1: not connected */
     int helper_fd;            /* pidfd of the helper; -1: not known */
+    int input_fd;             /* standard input, once more; -1: it has ended */
     int page_fd;              /* the slot's page, inherited by the program; -1: none yet */
 
     pid_t program;        /* first process of the tree; 0: none alive */
@@ -57,6 +58,13 @@ enum link_result keeper_link_send(struct keeper *keeper, enum wire_keeper_type t
 /* Reads one message into keeper->packet; *ret_fd: the descriptor that came with it, or -1. */
 enum link_result keeper_link_receive(struct keeper *keeper, struct wire_keeper_message *ret_message, int *ret_fd);
 void keeper_link_close(struct keeper *keeper);
+
+/* Sets input_fd, and takes the programs of a spare their input. */
+void keeper_input_init(struct keeper *keeper);
+/* The descriptor to poll while nobody reads it; else -1. */
+int keeper_input_unread(const struct keeper *keeper);
+/* Reads some of it, when there is some. */
+void keeper_input_read_away(struct keeper *keeper);
 
 /* Blocks what the keeper handles and opens signal_fd. */
 bool keeper_signal_init(struct keeper *keeper);

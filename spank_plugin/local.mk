@@ -12,6 +12,7 @@ spank_plugin_ckptless_la_SOURCES = \
 	spank_plugin/keeper_link.c \
 	spank_plugin/keeper_private.h \
 	spank_plugin/keeper_program.c \
+	spank_plugin/keeper_input.c \
 	spank_plugin/keeper_signal.c \
 	spank_plugin/keeper_tree.c \
 	spank_plugin/keeper_tree.h \
@@ -39,6 +40,7 @@ keeper_sources = \
 	spank_plugin/keeper_group.c \
 	spank_plugin/keeper_link.c \
 	spank_plugin/keeper_program.c \
+	spank_plugin/keeper_input.c \
 	spank_plugin/keeper_signal.c \
 	spank_plugin/keeper_tree.c
 tests_unit_test_keeper_SOURCES = $(keeper_sources) tests/unit/test_keeper.c

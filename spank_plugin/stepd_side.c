@@ -177,6 +177,7 @@ static void count_ranks(spank_t spank) {
 static void describe_keeper(struct task *task, struct keeper_config *config) {
     config->slot = (uint32_t)task->local * option_get()->settings.ranks;
     config->stepd_pid = config->parent_pid = getppid();
+    config->is_spare = task->start.launch.node + option_get()->settings.spares >= task->start.launch.node_count;
     config->everyone_is_signalled = everyone_is_signalled();
     config->launch_timeout_ms = (uint32_t)option_get()->settings.launch_timeout_ms;
     config->set_environment = set_environment;

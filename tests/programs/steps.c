@@ -4,6 +4,7 @@
  *
  *     steps [--steps N] [--step-ms MS] [--bytes N]
  *           [--print-every N]        rank 0 says "step N"
+ *           [--lines N]              each rank says N lines "line RANK PID NUMBER ...", of 100 bytes, in each step
  *           [--environment PREFIX]   in each world, its environment goes to PREFIX.EPOCH.RANK
  *           [--odd-rank R]           the rank (of the first start) that does what follows:
  *           [--odd-bytes N]          registers its region with that size
@@ -21,13 +22,14 @@
 #include <unistd.h>
 
 #define ODD_STEP 3u
+#define LINE_BYTES 100u
 
 extern char **environ;
 
 enum close_when { CLOSE_NEVER, CLOSE_INIT, CLOSE_RECOVER, CLOSE_STEP };
 
 struct options {
-    uint64_t steps, step_ms, bytes, print_every, odd_bytes, odd_step;
+    uint64_t steps, step_ms, bytes, print_every, lines, odd_bytes, odd_step;
     const char *environment;
     int odd_rank, odd_exit; /* -1: none */
     enum close_when odd_close;
@@ -79,6 +81,26 @@ static void write_environment(const char *prefix, const struct ckptless_world *w
     }
 }
 
+/* Whole lines in each write, and no more of them than a pipe takes at once: one that is killed leaves none half done.
+ */
+static void say_lines(int rank, uint64_t count) {
+    static uint64_t number;
+    char text[LINE_BYTES * 40 + 1];
+    size_t used = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        int length = snprintf(text + used, LINE_BYTES, "line %d %d %" PRIu64 " ", rank, (int)getpid(), number++);
+        memset(text + used + length, 'x', LINE_BYTES - (size_t)length - 1);
+        used += LINE_BYTES;
+        text[used - 1] = '\n';
+        if (used + LINE_BYTES >= sizeof(text) || i + 1 == count) {
+            if (write(1, text, used) != (ssize_t)used) {
+                perror("steps: write");
+            }
+            used = 0;
+        }
+    }
+}
+
 static enum ckptless_result train(struct ckptless *ctx, const struct options *options, struct state *state, bool is_odd,
                                   int rank, uint64_t step) {
     const struct timespec pause = { .tv_sec = (time_t)(options->step_ms / 1000),
@@ -92,6 +114,7 @@ static enum ckptless_result train(struct ckptless *ctx, const struct options *op
         if (step + 1 == ODD_STEP) {
             close_all(options, is_odd, CLOSE_STEP);
         }
+        say_lines(rank, options->lines);
         rc = ckptless_update(ctx, step + 1, apply, state);
         step += rc == CKPTLESS_OK;
         if (rc == CKPTLESS_OK && rank == 0 && options->print_every && step % options->print_every == 0) {
@@ -147,19 +170,14 @@ static enum close_when parse_close(const char *text) {
 }
 
 static void parse(struct options *options, int argc, char **argv) {
-    enum { STEPS = 1, STEP_MS, BYTES, PRINT, ENVIRONMENT, RANK, ODD_BYTES, ODD_STEP_AT, ODD_CLOSE, ODD_EXIT };
+    enum { STEPS = 1, STEP_MS, BYTES, PRINT, LINES, ENVIRONMENT, RANK, ODD_BYTES, ODD_STEP_AT, ODD_CLOSE, ODD_EXIT };
     static const struct option table[] = {
-        { "steps", required_argument, NULL, STEPS },
-        { "step-ms", required_argument, NULL, STEP_MS },
-        { "bytes", required_argument, NULL, BYTES },
-        { "print-every", required_argument, NULL, PRINT },
-        { "environment", required_argument, NULL, ENVIRONMENT },
-        { "odd-rank", required_argument, NULL, RANK },
-        { "odd-bytes", required_argument, NULL, ODD_BYTES },
-        { "odd-step", required_argument, NULL, ODD_STEP_AT },
-        { "odd-close", required_argument, NULL, ODD_CLOSE },
-        { "odd-exit", required_argument, NULL, ODD_EXIT },
-        { NULL, 0, NULL, 0 },
+        { "steps", required_argument, NULL, STEPS },          { "step-ms", required_argument, NULL, STEP_MS },
+        { "bytes", required_argument, NULL, BYTES },          { "print-every", required_argument, NULL, PRINT },
+        { "lines", required_argument, NULL, LINES },          { "environment", required_argument, NULL, ENVIRONMENT },
+        { "odd-rank", required_argument, NULL, RANK },        { "odd-bytes", required_argument, NULL, ODD_BYTES },
+        { "odd-step", required_argument, NULL, ODD_STEP_AT }, { "odd-close", required_argument, NULL, ODD_CLOSE },
+        { "odd-exit", required_argument, NULL, ODD_EXIT },    { NULL, 0, NULL, 0 },
     };
     *options = (struct options){ .steps = 20, .step_ms = 10, .bytes = 4096, .odd_rank = -1, .odd_exit = -1 };
     for (int key; (key = getopt_long(argc, argv, "", table, NULL)) != -1;) {
@@ -176,6 +194,9 @@ static void parse(struct options *options, int argc, char **argv) {
             break;
         case PRINT:
             options->print_every = number;
+            break;
+        case LINES:
+            options->lines = number;
             break;
         case ENVIRONMENT:
             options->environment = optarg;
