@@ -78,6 +78,7 @@ struct lead_rank {
     bool newcomer;     /* started in this epoch, or in an earlier one of the same recovery */
     bool exited;       /* ended for good; exit_code counts */
     bool pending;      /* ended with exit_code; by judge_ns it is known whether that was its own doing */
+    bool aborted;      /* pending: it wants all to end */
     bool excused;      /* its next respawn is not counted against it */
     uint64_t judge_ns; /* until then a fault elsewhere explains its exit; CORE_NEVER: nothing to judge */
     uint32_t exit_code;

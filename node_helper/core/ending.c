@@ -74,7 +74,8 @@ void ending_on_finished(struct core *core, const struct wire_message *message) {
 }
 
 static uint32_t code_of(const struct wire_loss *loss) {
-    return loss->cause == WIRE_CAUSE_EXIT ? loss->detail : loss->cause == WIRE_CAUSE_SIGNAL ? 128 + loss->detail : 1;
+    bool is_exit = loss->cause == WIRE_CAUSE_EXIT || loss->cause == WIRE_CAUSE_ABORTED;
+    return is_exit ? loss->detail : loss->cause == WIRE_CAUSE_SIGNAL ? 128 + loss->detail : 1;
 }
 
 void ending_on_exit(struct core *core, uint32_t index, const struct wire_loss *loss) {
@@ -88,9 +89,11 @@ void ending_on_exit(struct core *core, uint32_t index, const struct wire_loss *l
         }
         return;
     }
-    if (rank->exit_code != 0 && leader->library_seen) {
+    if (rank->exit_code != 0 && (leader->library_seen || loss->cause == WIRE_CAUSE_ABORTED)) {
         /* The others would wait for it for ever. Their own ends, under way at the same moment, do not count. */
-        decide(core, rank->exit_code, true, "the program has ended by itself with an error");
+        decide(core, rank->exit_code, true,
+               loss->cause == WIRE_CAUSE_ABORTED ? "the program has aborted"
+                                                 : "the program has ended by itself with an error");
         return;
     }
     for (uint32_t i = 0; i < core->rank_count; i++) {

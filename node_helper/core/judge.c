@@ -2,8 +2,9 @@
  * Whose fault an exit was. A program whose peer has died often ends with an error itself, before anybody else knows of
  * the loss. So a non-zero exit before the first commit (without the library: early in the first start) is held for a
  * while, and is the program's own only when no fault elsewhere explains it; after it, a recovery begins at once, and
- * the exit is taken off the rank's account when a fault elsewhere turns up in that time. exit(0) before the first
- * commit is an end, but where the others are still waiting for that rank after the grace time, it was a loss.
+ * the exit is taken off the rank's account when a fault elsewhere turns up in that time. An abort is the program's own
+ * word at any time, if nothing explains it. exit(0) before the first commit is an end, but where the others are still
+ * waiting for that rank after the grace time, it was a loss.
  */
 #include "node_helper/core/core_internal.h"
 
@@ -26,9 +27,17 @@ static bool may_be_own(const struct core *core, const struct lead_rank *rank) {
     return rank->seat.starts == 0 && core->now_ns - leader->first_start_ns < CORE_EARLY_NS;
 }
 
+/* What a pending rank has ended with. */
+static struct wire_loss held_loss(const struct core *core, uint32_t index) {
+    const struct lead_rank *rank = &core->leader->ranks[index];
+    return (struct wire_loss){ .rank = index,
+                               .cause = rank->aborted ? WIRE_CAUSE_ABORTED : WIRE_CAUSE_EXIT,
+                               .detail = rank->exit_code };
+}
+
 static void pass_on(struct core *core, uint32_t index) {
     struct lead_rank *rank = &core->leader->ranks[index];
-    struct wire_loss loss = { .rank = index, .cause = WIRE_CAUSE_EXIT, .detail = rank->exit_code };
+    struct wire_loss loss = held_loss(core, index);
     rank->pending = false;
     rank->judge_ns = CORE_NEVER;
     ending_on_exit(core, index, &loss);
@@ -44,10 +53,11 @@ static bool nobody_runs(const struct core *core) {
     return true;
 }
 
-static void hold(struct core *core, uint32_t index, uint32_t exit_code) {
+static void hold(struct core *core, uint32_t index, const struct wire_loss *loss) {
     struct lead_rank *rank = &core->leader->ranks[index];
     rank->pending = true;
-    rank->exit_code = exit_code;
+    rank->aborted = loss->cause == WIRE_CAUSE_ABORTED;
+    rank->exit_code = loss->detail;
     rank->judge_ns = core->now_ns + window_ns(core);
     for (uint32_t i = 0; i < core->rank_count && nobody_runs(core); i++) {
         if (core->leader->ranks[i].pending) {
@@ -59,20 +69,20 @@ static void hold(struct core *core, uint32_t index, uint32_t exit_code) {
 void judge_on_loss(struct core *core, uint32_t index, const struct wire_loss *loss) {
     struct leader *leader = core->leader;
     struct lead_rank *rank = &leader->ranks[index];
-    bool exit = loss->cause == WIRE_CAUSE_EXIT;
+    bool exit = loss->cause == WIRE_CAUSE_EXIT, aborted = loss->cause == WIRE_CAUSE_ABORTED;
     if (leader->phase >= LEAD_ENDING ||
         (exit && loss->detail == 0 && (!leader->committed_once || leader->program_error))) {
         ending_on_exit(core, index, loss);
         rank->judge_ns = leader->phase < LEAD_ENDING ? core->now_ns + core->config.grace_ns : CORE_NEVER;
-    } else if (!exit || loss->detail == 0) {
+    } else if (!aborted && (!exit || loss->detail == 0)) {
         rank->judge_ns = CORE_NEVER;
         leader_lose_rank(core, index, loss);
         judge_on_fault(core, index);
     } else if (explained(core, index)) {
         rank->excused = true;
         leader_lose_rank(core, index, loss);
-    } else if (may_be_own(core, rank)) {
-        hold(core, index, loss->detail);
+    } else if (aborted || may_be_own(core, rank)) {
+        hold(core, index, loss);
     } else {
         leader_lose_rank(core, index, loss);
         rank->judge_ns = core->now_ns + window_ns(core);
@@ -90,7 +100,7 @@ void judge_on_fault(struct core *core, uint32_t index) {
         }
         rank->judge_ns = CORE_NEVER;
         if (rank->pending) {
-            struct wire_loss loss = { .rank = i, .cause = WIRE_CAUSE_EXIT, .detail = rank->exit_code };
+            struct wire_loss loss = held_loss(core, i);
             rank->pending = false;
             rank->excused = true;
             leader_lose_rank(core, i, &loss);

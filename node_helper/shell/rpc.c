@@ -242,8 +242,12 @@ static void on_event(struct shell *shell, const struct pmixsrv_event *event) {
             slots_on_disconnected(shell, slot);
         }
         return;
-    case PMIXSRV_EVENT_CONNECTED:
     case PMIXSRV_EVENT_ABORT:
+        if (slot != NULL) {
+            slots_abort(shell, slot, event->status);
+        }
+        return;
+    case PMIXSRV_EVENT_CONNECTED:
         return;
     }
 }

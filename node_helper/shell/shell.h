@@ -233,6 +233,7 @@ void slots_on_started(struct shell *shell, struct slot *slot, const struct wire_
 void slots_on_exited(struct shell *shell, struct slot *slot, const struct wire_keeper_message *message);
 void slots_on_keeper_gone(struct shell *shell, struct slot *slot);
 void slots_on_disconnected(struct shell *shell, struct slot *slot);
+void slots_abort(struct shell *shell, struct slot *slot, int code);           /* PMIx_Abort() */
 void slots_ask_end(struct shell *shell, struct slot *slot, const char *text); /* ckptless_fail() */
 /* The process `pid` has called ckptless_init. */
 void slots_attach(struct slot *slot, pid_t pid);

@@ -221,10 +221,16 @@ static enum bell_verdict look(struct shell *shell, struct slot *slot) {
 }
 
 /* Its keeper cannot tell: the tree lives. */
-static void end_slot(struct shell *shell, struct slot *slot, enum wire_cause cause) {
+static void end_slot(struct shell *shell, struct slot *slot, enum wire_cause cause, uint32_t detail) {
     struct wire_keeper_message message = { .type = WIRE_KEEPER_KILL, .incarnation = slot->serial };
     (void)keepers_send(shell, slot, &message, -1);
-    report_ended(shell, slot, (uint8_t)cause, 0, NULL);
+    report_ended(shell, slot, (uint8_t)cause, detail, NULL);
+}
+
+void slots_abort(struct shell *shell, struct slot *slot, int code) {
+    if (!slot->ended && !shell->is_over) {
+        end_slot(shell, slot, WIRE_CAUSE_ABORTED, (code & 0xff) != 0 ? (uint32_t)code & 0xff : 1);
+    }
 }
 
 static void on_probe(evutil_socket_t fd, short what, void *arg) {
@@ -237,14 +243,14 @@ static void on_probe(evutil_socket_t fd, short what, void *arg) {
         return; /* UNKNOWN: the keeper's EXITED says how */
     }
     if (verdict == BELL_ALIVE && slot->disconnected) {
-        end_slot(shell, slot, WIRE_CAUSE_DISCONNECTED);
+        end_slot(shell, slot, WIRE_CAUSE_DISCONNECTED, 0);
         return;
     }
     slot->probe_ms *= 2;
     if (slot->probe_ms <= PROBE_MS_MAX) {
         shell_timer_ms(slot->probe, slot->probe_ms);
     } else if (verdict == BELL_UNKNOWN) {
-        end_slot(shell, slot, WIRE_CAUSE_VANISHED); /* a wrapper goes on without it */
+        end_slot(shell, slot, WIRE_CAUSE_VANISHED, 0); /* a wrapper goes on without it */
     }
 }
 

@@ -87,6 +87,9 @@ void wire_cause_describe(uint8_t cause, uint32_t detail, const char *text, char 
     case WIRE_CAUSE_RECOVER:
         snprintf(ret_text, capacity, "asked for a recovery without a loss");
         break;
+    case WIRE_CAUSE_ABORTED:
+        snprintf(ret_text, capacity, "aborted with code %" PRIu32, detail);
+        break;
     default:
         snprintf(ret_text, capacity, "unknown cause %u", (unsigned)cause);
         break;

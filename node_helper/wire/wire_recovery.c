@@ -15,7 +15,7 @@ void wire_loss_encode(struct wire_writer *writer, const struct wire_message *mes
     wire_write_u32(writer, loss->detail);
     wire_encode_bool(writer, loss->attached);
     wire_encode_text(writer, loss->text, sizeof(loss->text));
-    if (loss->cause > WIRE_CAUSE_RECOVER) {
+    if (loss->cause >= WIRE_CAUSE_COUNT) {
         writer->failed = true;
     }
 }
@@ -30,7 +30,7 @@ void wire_loss_decode(struct wire_decoder *decoder, struct wire_message *ret_mes
     loss->detail = wire_read_u32(reader);
     loss->attached = wire_decode_bool(reader);
     wire_read_string(reader, loss->text, sizeof(loss->text));
-    if (loss->cause > WIRE_CAUSE_RECOVER) {
+    if (loss->cause >= WIRE_CAUSE_COUNT) {
         reader->failed = true;
     }
 }

@@ -76,6 +76,13 @@ void pmixsrv_on_connection(struct pmixsrv *server, uint32_t rank) {
     pthread_mutex_unlock(&server->lock);
 }
 
+bool pmixsrv_is_connected(struct pmixsrv *server, uint32_t rank) {
+    pthread_mutex_lock(&server->lock);
+    bool is_connected = rank < server->client_count && server->clients[rank].is_connected;
+    pthread_mutex_unlock(&server->lock);
+    return is_connected;
+}
+
 bool pmixsrv_on_connection_end(struct pmixsrv *server, uint32_t rank) {
     bool newest = false;
     pthread_mutex_lock(&server->lock);

@@ -78,6 +78,8 @@ uint32_t pmixsrv_serial(struct pmixsrv *server, uint32_t rank);
  * thread.
  */
 void pmixsrv_on_connection(struct pmixsrv *server, uint32_t rank);
+/* Has the newest holder of this name connected? Any thread. */
+bool pmixsrv_is_connected(struct pmixsrv *server, uint32_t rank);
 /* A connection of this name was lost or took leave. PMIx tells a loss a second late, or later, when the successor is
  * there already, and does not say whose it was: true when none is left and the newest registration had one. Any thread.
  */

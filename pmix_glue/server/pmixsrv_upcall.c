@@ -19,6 +19,9 @@ static void queue_client(const pmix_proc_t *proc, enum pmixsrv_event_type type, 
         !pmixsrv_on_connection_end(server, proc->rank)) {
         return;
     }
+    if (type == PMIXSRV_EVENT_ABORT && !pmixsrv_is_connected(server, proc->rank)) {
+        return; /* a predecessor's last word */
+    }
     struct pmixsrv_event event = { .type = type, .rank = proc->rank, .status = status };
     event.serial = pmixsrv_serial(server, proc->rank);
     if (text != NULL) {

@@ -13,7 +13,7 @@
  *     advance MS
  * of programs:
  *     commit [RANK...]   every rank, without RANK
- *     kill RANK, exit RANK CODE
+ *     kill RANK, exit RANK CODE, abort RANK CODE
  *     end-again RANK     the end of the program before, once more
  *     hang RANK          it ignores interrupts
  *     recover RANK       unasked
@@ -130,6 +130,8 @@ static void run_rank_command(const char *name, uint32_t number, uint32_t second)
         end_program(number, WIRE_CAUSE_SIGNAL, 9);
     } else if (strcmp(name, "exit") == 0) {
         end_program(number, WIRE_CAUSE_EXIT, second);
+    } else if (strcmp(name, "abort") == 0) {
+        end_program(number, WIRE_CAUSE_ABORTED, second);
     } else if (strcmp(name, "layout") == 0) {
         script.odd_layout_rank = number;
     } else if (strcmp(name, "loads") == 0) {

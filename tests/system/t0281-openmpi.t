@@ -21,6 +21,12 @@ is "$(once -N2 --ntasks-per-node=2 --ckptless=spares=1)" $'started: n1 n1 n2 n2\
     "two ranks on each of two nodes"
 is "$(once -N5 --ckptless)" $'started: n1 n2 n3 n4 n5\ndone: 5 ranks\nexit 0' "a rank on each of five nodes"
 
+# MPI_Abort while the others wait for it: they do not wait for ever.
+wait_for 20 all_idle
+ABORT=2 timeout 60 srun -N2 --ntasks-per-node=2 --ckptless=spares=1 ./mpi 1000000 >aborted 2>&1
+is "$?" 7 "a rank calls MPI_Abort: srun ends with its code"
+is "$(grep '^ckptless: [el]' aborted)" "ckptless: ended with exit code 7: the program has aborted" "and one line says why"
+
 # begin OPTIONS...: a step that goes on until the file end is there; sets step, out.
 begin() {
     wait_for 20 all_idle

@@ -220,7 +220,7 @@ static void out_of_bounds_fields_are_not_encoded(void **state) {
     struct wire_message message = sample(WIRE_LOSS);
 
     (void)state;
-    message.loss.cause = WIRE_CAUSE_RECOVER + 1;
+    message.loss.cause = WIRE_CAUSE_COUNT;
     assert_int_equal(wire_message_encode(&message, bytes, sizeof(bytes)), 0);
     message = sample(WIRE_LOSS);
     memset(message.loss.text, 'x', sizeof(message.loss.text));
