@@ -22,6 +22,7 @@
 #include "spank_plugin/helper_start.h"
 
 #define KEEPER_EXIT_CODE 93
+#define KEEPER_PATH_BYTES 1536u
 
 struct keeper_config {
     uint32_t slot;              /* on this node; keeper_group_run: of the task's first rank */
@@ -33,6 +34,7 @@ struct keeper_config {
     char address[128];          /* wire_keeper_address() */
     struct helper_start *start; /* slot 0: how to start a successor; NULL: another keeper does */
     pid_t helper_pid;           /* slot 0: the helper that was started; else 0 */
+    const char *output; /* "DIR/NAME.": the programs' output is appended to DIR/NAME.SLOT.out; NULL: it is the task's */
     /* Sets (value) or removes (NULL) a variable of the program; called in the program's process, before it executes. */
     void (*set_environment)(void *argument, const char *name, const char *value);
     void *argument;

@@ -2,6 +2,7 @@
  * Starting the rank's program out of the keeper, and ending the keeper as the program ended. Knows nothing of the
  * helper.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -38,6 +39,23 @@ static void apply_environment(const struct keeper *keeper) {
     config->set_environment(config->argument, "SLURM_TASK_PID", number);
 }
 
+/* A file of the slot's own, and not of the rank's: a program that waits on a spare has none yet. */
+static void redirect_output(const struct keeper *keeper) {
+    char path[KEEPER_PATH_BYTES], line[KEEPER_PATH_BYTES + 256];
+    if (keeper->config->output == NULL) {
+        return;
+    }
+    snprintf(path, sizeof(path), "%s%u.out", keeper->config->output, keeper->config->slot);
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+    if (fd >= 0 && dup2(fd, 1) == 1 && dup2(fd, 2) == 2) {
+        close(fd);
+        return;
+    }
+    int length = snprintf(line, sizeof(line), "ckptless: rank-output=file: %s: %s; the task's output has it\n", path,
+                          strerror(errno));
+    (void)!write(2, line, (size_t)length);
+}
+
 void keeper_leave_group(void) {
     if (tcgetpgrp(0) != getpgrp()) {
         (void)setpgid(0, 0);
@@ -66,6 +84,7 @@ bool keeper_program_fork(struct keeper *keeper) {
         keeper_leave_group();
         keeper_signal_restore(keeper);
         apply_environment(keeper);
+        redirect_output(keeper);
         return true;
     }
     keeper->program = child > 0 ? child : 0;

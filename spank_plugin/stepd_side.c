@@ -16,6 +16,7 @@ struct task {
     int local;
     struct helper_start start;
     struct keeper_config config;
+    char output[KEEPER_PATH_BYTES - 16];
 };
 
 /* Ends this task. Not by an error to Slurm, which an `optional` plugin could not give: the program would then run
@@ -174,12 +175,28 @@ static void count_ranks(spank_t spank) {
     }
 }
 
+/* In log-dir, which is the task's working directory where none is given. */
+static const char *describe_output(struct task *task) {
+    const struct wire_settings *settings = &option_get()->settings;
+    const struct wire_launch *launch = &task->start.launch;
+    if (settings->rank_output == WIRE_RANK_OUTPUT_TASK) {
+        return NULL;
+    }
+    int length = snprintf(task->output, sizeof(task->output), "%s%sckptless-%u.%u.%s.", settings->log_dir,
+                          settings->log_dir[0] ? "/" : "", launch->job, launch->step, launch->host);
+    if (length < 0 || (size_t)length >= sizeof(task->output)) {
+        fail("log-dir is too long for a file in it", settings->log_dir);
+    }
+    return task->output;
+}
+
 static void describe_keeper(struct task *task, struct keeper_config *config) {
     config->slot = (uint32_t)task->local * option_get()->settings.ranks;
     config->stepd_pid = config->parent_pid = getppid();
     config->is_spare = task->start.launch.node + option_get()->settings.spares >= task->start.launch.node_count;
     config->everyone_is_signalled = everyone_is_signalled();
     config->launch_timeout_ms = (uint32_t)option_get()->settings.launch_timeout_ms;
+    config->output = describe_output(task);
     config->set_environment = set_environment;
     config->argument = task;
     wire_keeper_address(task->start.launch.token, task->start.launch.node, config->address, sizeof(config->address));

@@ -16,7 +16,7 @@
 #define MINUTE (60u * SECOND)
 #define HOUR (60u * MINUTE)
 
-enum kind { KIND_OFF, KIND_COUNT, KIND_DURATION, KIND_PARK, KIND_PATH, KIND_NAME };
+enum kind { KIND_OFF, KIND_COUNT, KIND_DURATION, KIND_PARK, KIND_RANK_OUTPUT, KIND_PATH, KIND_NAME };
 
 struct key {
     const char *name;
@@ -34,6 +34,8 @@ static const struct key keys[] = {
       "spares  0  nodes  0 to 8191  nodes on top of -N that take the place of lost ones" },
     { "ranks", KIND_COUNT, 1, WIRE_SLOTS_PER_NODE_MAX, MEMBER(ranks), "a number of ranks from 1 to 1024",
       "ranks  1  ranks  1 to 1024  ranks in each task: N nodes of T tasks are N * T * ranks ranks" },
+    { "rank-output", KIND_RANK_OUTPUT, 0, 0, MEMBER(rank_output), "task or file",
+      "rank-output  task  -  task, file  where a rank writes: as its task, or into a file of its own in log-dir" },
     { "park", KIND_PARK, 0, 0, MEMBER(park), "auto, cold or warm",
       "park  auto  -  auto, cold, warm  how spares wait: before exec (cold), inside ckptless_init (warm)" },
     { "respawn", KIND_COUNT, 0, 1000, MEMBER(respawn), "a number from 0 to 1000",
@@ -115,9 +117,10 @@ static bool refuse_unknown(const char *name, char *ret_error, size_t error_capac
     if (nearest != NULL) {
         return REFUSE("%s: no such key; did you mean %s?", name, nearest);
     }
-    return REFUSE("%s: no such key; there are spares, ranks, park, respawn, restarts, heartbeat, dead-after, grace, "
-                  "launch-timeout, log-dir, interface, off",
-                  name);
+    return REFUSE(
+        "%s: no such key; there are spares, ranks, rank-output, park, respawn, restarts, heartbeat, dead-after, grace, "
+        "launch-timeout, log-dir, interface, off",
+        name);
 }
 
 static bool is_digit(char c) {
@@ -206,14 +209,16 @@ static bool set_duration(const struct key *key, const char *value, void *member,
     return true;
 }
 
-static bool set_park(const struct key *key, const char *value, void *member, char *ret_error, size_t error_capacity) {
-    static const char *const names[] = {
-        [WIRE_PARK_AUTO] = "auto", [WIRE_PARK_COLD] = "cold", [WIRE_PARK_WARM] = "warm"
+static bool set_choice(const struct key *key, const char *value, void *member, char *ret_error, size_t error_capacity) {
+    static const char *const parks[] = {
+        [WIRE_PARK_AUTO] = "auto", [WIRE_PARK_COLD] = "cold", [WIRE_PARK_WARM] = "warm", NULL
     };
+    static const char *const outputs[] = { [WIRE_RANK_OUTPUT_TASK] = "task", [WIRE_RANK_OUTPUT_FILE] = "file", NULL };
+    const char *const *names = key->kind == KIND_PARK ? parks : outputs;
 
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+    for (uint32_t i = 0; names[i] != NULL; i++) {
         if (strcmp(value, names[i]) == 0) {
-            *(enum wire_park *)member = (enum wire_park)i;
+            memcpy(member, &i, sizeof(i)); /* an enum that begins at 0 */
             return true;
         }
     }
@@ -247,7 +252,8 @@ static bool set_value(const struct key *key, const char *value, struct wire_sett
     case KIND_DURATION:
         return set_duration(key, value, member, ret_error, error_capacity);
     case KIND_PARK:
-        return set_park(key, value, member, ret_error, error_capacity);
+    case KIND_RANK_OUTPUT:
+        return set_choice(key, value, member, ret_error, error_capacity);
     case KIND_PATH:
     case KIND_NAME:
         break;

@@ -154,9 +154,11 @@ like "$(grep '^ckptless: lost n4' "$out")" '; ranks 2,3 -> n4$' "helper killed: 
 is "$(of_ranks charlm 0 1 4 5)" "$others" "helper killed: the others are the same processes"
 ends_well "helpers killed" 2
 
-# ---- a program without the library
+# ---- a program without the library; each rank with a file for what it writes
 cat >loop <<'SH'
 #!/bin/sh
+echo "rank $RANK"
+echo "error $RANK" >&2
 echo "$RANK $WORLD_SIZE $LOCAL_RANK $(hostname)" >>starts
 while [ ! -e end ]; do
     sleep 0.05
@@ -165,7 +167,8 @@ SH
 chmod +x loop
 wait_for 20 all_idle
 : >starts
-srun -N2 --ckptless=spares=1,ranks=2 ./loop >loop.out 2>&1 &
+mkdir logs
+srun -N2 --ckptless=spares=1,ranks=2,rank-output=file,log-dir=logs ./loop >loop.out 2>&1 &
 step=$!
 wait_for 20 lines_in starts 4
 first=$(for i in 1 2; do pids_of $i loop; done)
@@ -177,6 +180,15 @@ is "$(for i in 1 2; do pids_of $i loop; done | wc -l) $(for i in 1 2; do pids_of
 touch end
 wait $step
 is $? 0 "and it ends with 0"
+is "$(cd logs && for file in ckptless-*.out; do echo "${file#ckptless-*.*.}: $(tr '\n' ' ' <"$file")"; done)" \
+    "$(printf '%s: rank %d error %d rank %d error %d \n' n1.0.out 0 0 0 0 n1.1.out 1 1 1 1 n2.0.out 2 2 2 2 n2.1.out 3 3 3 3)" \
+    "rank-output=file: each rank's output, of both its starts, is in a file of its own"
+is "$(grep -cE '^(rank|error)' loop.out)" 0 "and not in srun's"
+run srun -N1 --ckptless=ranks=2,rank-output=file,log-dir=/no/such sh -c 'echo rank $RANK'
+is "$code $(grep -E '^rank ' <<<"$lines" | sort | tr '\n' ' ')" "0 rank 0 rank 1 " "where no file can be made, srun has the output"
+is "$(grep -oE 'rank-output=file: /no/such/ckptless-.*' <<<"$lines" | sort | sed -E 's/ckptless-[0-9]+/ckptless-J/')" \
+    "$(printf 'rank-output=file: /no/such/ckptless-J.0.n1.%d.out: No such file or directory; the task'"'"'s output has it\n' 0 1)" \
+    "and a line says why"
 
 # ---- a node
 begin -N2 --ckptless=spares=1,ranks=3

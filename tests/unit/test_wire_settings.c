@@ -49,6 +49,8 @@ static const struct {
     { "ranks=2x", "must be" },
     { "restarts=0", "restarts=0: must be a number from 1" },
     { "respawn=1001", "must be" },
+    { "rank-output=files", "rank-output=files: must be task or file" },
+    { "rank-output", "rank-output: needs a value: task or file" },
     { "park=hot", "park=hot: must be auto, cold or warm" },
     { "heartbeat=100", "heartbeat=100: a duration needs a unit: ms, s, m or h, such as 100ms" },
     { "heartbeat=0.1", "needs a unit" },
@@ -127,6 +129,7 @@ static void nothing_given_means_the_defaults(void **state) {
         assert_false(settings.off);
         assert_int_equal(settings.spares, 0);
         assert_int_equal(settings.ranks, 1);
+        assert_int_equal(settings.rank_output, WIRE_RANK_OUTPUT_TASK);
         assert_int_equal(settings.park, WIRE_PARK_AUTO);
         assert_int_equal(settings.respawn, 3);
         assert_int_equal(settings.restarts, 10);
@@ -140,8 +143,9 @@ static void nothing_given_means_the_defaults(void **state) {
 }
 
 static void every_key_is_taken(void **state) {
-    static const char all[] = "2,ranks=8,park=warm,respawn=0,restarts=1,heartbeat=0.05s,dead-after=100ms,grace=1.5m,"
-                              "launch-timeout=1h,log-dir=/tmp/a=b,interface=eth0.5";
+    static const char all[] =
+        "2,ranks=8,rank-output=file,park=warm,respawn=0,restarts=1,heartbeat=0.05s,dead-after=100ms,grace=1.5m,"
+        "launch-timeout=1h,log-dir=/tmp/a=b,interface=eth0.5";
     struct wire_settings settings;
     char error[256];
 
@@ -150,6 +154,7 @@ static void every_key_is_taken(void **state) {
     assert_true(wire_settings_parse(all, &settings, error, sizeof(error)));
     assert_int_equal(settings.spares, 2);
     assert_int_equal(settings.ranks, 8);
+    assert_int_equal(settings.rank_output, WIRE_RANK_OUTPUT_FILE);
     assert_int_equal(settings.park, WIRE_PARK_WARM);
     assert_int_equal(settings.respawn, 0);
     assert_int_equal(settings.restarts, 1);
@@ -181,7 +186,7 @@ static void the_help_tells_the_truth(void **state) {
             assert_memory_equal(&given, &defaults, sizeof(given));
         }
     }
-    assert_int_equal(count, 12);
+    assert_int_equal(count, 13);
     assert_null(wire_settings_help(UINT32_MAX));
 }
 
