@@ -81,12 +81,17 @@ static uint32_t new_task(const struct report_facts *facts, const struct core_tra
                : task_of(facts, node, trace->target_slots[entry]);
 }
 
-/* " (task 4)": where Slurm has the output of these entries from now on. */
+/* " (task 4)": where Slurm has the output of these entries from now on; once, when it is the same for all. */
 static void write_tasks(FILE *out, const struct report_facts *facts, const struct core_trace *trace, uint32_t first,
                         uint32_t count) {
     if (new_task(facts, trace, first) == WIRE_NONE) {
         return;
     }
+    uint32_t same = 1;
+    while (same < count && new_task(facts, trace, first + same) == new_task(facts, trace, first)) {
+        same++;
+    }
+    count = same == count ? 1 : count;
     fprintf(out, " (task%s ", plural(count));
     for (uint32_t i = 0; i < count; i++) {
         uint32_t task = new_task(facts, trace, first + i);

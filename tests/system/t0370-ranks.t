@@ -147,7 +147,7 @@ begin -N3 --ckptless=spares=1,ranks=2
 others=$(of_ranks charlm 0 1 4 5)
 kill -KILL "$(pids_of 2 ckptlessd)"
 ok "the helper of n2 is killed, and the step resumes" wait_for 10 resumed 1
-like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost n2: [^;]*; ranks 2,3 -> n4$' "helper killed: its ranks go to the spare"
+like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost n2: [^;]*; ranks 2,3 -> n4 \(task 3\)$' "helper killed: its ranks go to the spare"
 kill -KILL "$(pids_of 4 ckptlessd)"
 ok "that of the spare is killed too, and the step resumes" wait_for 10 resumed 2
 like "$(grep '^ckptless: lost n4' "$out")" '; ranks 2,3 -> n4$' "helper killed: n4 has a helper again, which takes both"
@@ -195,7 +195,7 @@ begin -N2 --ckptless=spares=1,ranks=3
 others=$(of_ranks charlm 0 1 2)
 "$top/lab/kill-node" 2
 ok "n2 loses its power, and the step resumes" wait_for 10 resumed 1
-like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost n2: no heartbeat for [0-9]+ ms; ranks 3,4,5 -> n3$' \
+like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost n2: no heartbeat for [0-9]+ ms; ranks 3,4,5 -> n3 \(task 2\)$' \
     "node lost: its three ranks go to the spare"
 is "$(of_ranks charlm 0 1 2)" "$others" "node lost: the others are the same processes"
 ends_well "node lost" 1

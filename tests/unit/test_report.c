@@ -97,7 +97,7 @@ static void a_loss_names_the_tasks_that_go_on_with_its_output(void **state) {
         { "0,1", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)" },
         { "0,5", 1, targets, "; ranks 2,3 -> n5 (tasks 4,9)" }, /* --distribution=cyclic */
         { "0,1,10,11", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)" },
-        { "0", 2, targets, "; ranks 2,3 -> n5 (tasks 4,4)" },
+        { "0", 2, targets, "; ranks 2,3 -> n5 (task 4)" },
         { "0,1", 1, split, "; rank 2 -> n5 (task 8), rank 3 -> n1 (task 1)" },
         { "0,1", 1, in_place, "; ranks 2,3 -> n2" },
         { "0,1", 1, nowhere, "; ranks 2,3 -> nowhere" },
