@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "libckptless/context.h"
+#include "libckptless/crash.h"
 #include "libckptless/leave.h"
 #include "libckptless/page.h"
 #include "libckptless/rpc.h"
@@ -145,6 +146,7 @@ static enum ckptless_result join_step(struct ckptless *ctx, const struct ckptles
         goto out;
     }
     atomic_store(&ctx->page->attached_pid, (uint32_t)ctx->pid);
+    crash_init(ctx->page);
     if (pmixcli_create(&ctx->client, on_event, ctx->interrupt) != PMIXCLI_OK) {
         say_line(NULL, "ckptless_init: %s", pmixcli_error());
         result = CKPTLESS_ERR_HELPER;
@@ -153,6 +155,7 @@ static enum ckptless_result join_step(struct ckptless *ctx, const struct ckptles
     result = ask_for_world(ctx, config);
 out:
     if (result != CKPTLESS_OK) {
+        crash_fini();
         atomic_store(&ctx->page->attached_pid, 0);
         leave_after_failure(ctx);
     }
@@ -225,6 +228,7 @@ static void give_up(void *arg) {
 /* False: the context is still in use. */
 static bool leave_step(struct ckptless *ctx) {
     bool idle = interrupt_retire(ctx->interrupt, RETIRE_MS);
+    crash_fini();
     if (ctx->phase != CONTEXT_FINISHED) {
         /* A process that ends now rings the bell, and its exit code says more than we could. */
         interrupt_post(ctx->interrupt, give_up, ctx, GIVE_UP_MS);

@@ -6,6 +6,8 @@ libckptless_libinner_la_SOURCES = \
 	libckptless/bell.h \
 	libckptless/context.c \
 	libckptless/context.h \
+	libckptless/crash.c \
+	libckptless/crash.h \
 	libckptless/environment.c \
 	libckptless/environment.h \
 	libckptless/exchange.c \
@@ -44,6 +46,7 @@ libckptless_la_LDFLAGS = -version-info 0:0:0 -no-undefined -export-symbols-regex
 lib_tests = tests/unit/test_lib_ordinary
 # The parts, without a helper; test_lib_recover has its answers from the test itself.
 lib_inner_tests = \
+	tests/unit/test_lib_crash \
 	tests/unit/test_lib_interrupt \
 	tests/unit/test_lib_page \
 	tests/unit/test_lib_recover \
@@ -56,6 +59,9 @@ lib_inner = libckptless/libinner.la node_helper/wire/libwire.la
 tests_unit_test_lib_ordinary_SOURCES = tests/unit/test_lib_ordinary.c
 tests_unit_test_lib_ordinary_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
 tests_unit_test_lib_ordinary_LDADD = libckptless.la $(CMOCKA_LIBS)
+tests_unit_test_lib_crash_SOURCES = tests/unit/test_lib_crash.c
+tests_unit_test_lib_crash_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_lib_crash_LDADD = $(lib_inner) $(CMOCKA_LIBS)
 tests_unit_test_lib_interrupt_SOURCES = tests/unit/test_lib_interrupt.c
 tests_unit_test_lib_interrupt_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
 tests_unit_test_lib_interrupt_LDADD = $(lib_inner) $(CMOCKA_LIBS)

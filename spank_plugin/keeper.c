@@ -64,7 +64,7 @@ static void give_up(struct keeper *keeper, int status) {
     int64_t deadline_ms = keeper_now_ms() + FINAL_CLEARING_MS_MAX;
     bool left = true;
     while (left && keeper_now_ms() < deadline_ms) {
-        (void)keeper_tree_kill(keeper->pid);
+        (void)keeper_tree_kill(keeper->pid, false);
         pid_t pid = 1;
         while (pid > 0) {
             pid = waitpid(-1, NULL, WNOHANG);
@@ -77,11 +77,20 @@ static void give_up(struct keeper *keeper, int status) {
     keeper_exit_like(status);
 }
 
+/* Who writes its core may do so for a while, except when the step ends: whoever asked for cores wants a whole one. */
+static void kill_tree(struct keeper *keeper) {
+    bool spares_dumps = !keeper->is_ending && !keeper->end_is_pending && keeper_now_ms() < keeper->dump_deadline_ms;
+    (void)keeper_tree_kill(keeper->pid, spares_dumps);
+}
+
 static void begin_clearing(struct keeper *keeper) {
     if (keeper->is_dirty) {
+        if (!keeper->is_clearing) {
+            keeper->dump_deadline_ms = keeper_now_ms() + keeper->config->dump_ms_max;
+        }
         keeper->is_clearing = true;
         keeper->clearing_ms = 1;
-        (void)keeper_tree_kill(keeper->pid);
+        kill_tree(keeper);
     }
 }
 
@@ -199,7 +208,7 @@ static bool start_program(struct keeper *keeper) {
 /* What is due now. True in the child that becomes the program. */
 static bool advance(struct keeper *keeper) {
     if (keeper->is_clearing) {
-        (void)keeper_tree_kill(keeper->pid);
+        kill_tree(keeper);
         if (reap(keeper)) {
             keeper->is_clearing = false;
             keeper->is_dirty = false;

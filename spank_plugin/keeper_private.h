@@ -20,12 +20,13 @@ struct keeper {
     int input_fd;             /* standard input, once more; -1: it has ended */
     int page_fd;              /* the slot's page, inherited by the program; -1: none yet */
 
-    pid_t program;        /* first process of the tree; 0: none alive */
-    uint32_t incarnation; /* of the newest START that was carried out */
-    int last_status;      /* of the newest program that ended, as of waitpid(2) */
-    bool is_dirty;        /* a tree was started and CLEARED has not been reached */
-    bool is_clearing;     /* it is being killed */
-    int clearing_ms;      /* wait before the next pass */
+    pid_t program;            /* first process of the tree; 0: none alive */
+    uint32_t incarnation;     /* of the newest START that was carried out */
+    int last_status;          /* of the newest program that ended, as of waitpid(2) */
+    bool is_dirty;            /* a tree was started and CLEARED has not been reached */
+    bool is_clearing;         /* it is being killed */
+    int64_t dump_deadline_ms; /* until then a process that writes its core is not killed */
+    int clearing_ms;          /* wait before the next pass */
 
     bool start_is_pending; /* `start_packet` waits until the tree is gone and the descriptor is here */
     struct wire_keeper_message start;

@@ -139,6 +139,19 @@ static bool is_alive(pid_t pid) {
     return read_stat(pid, &process) && ((process.state != 'Z' && process.state != 'X') || process.thread_count > 1);
 }
 
+/* It is writing its core (Linux 4.15 and later say so). */
+static bool is_dumping(pid_t pid) {
+    char path[64], text[4096];
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+    if (fd >= 0) {
+        close(fd);
+    }
+    text[length > 0 ? length : 0] = '\0';
+    return strstr(text, "\nCoreDumping:\t1") != NULL;
+}
+
 size_t keeper_tree_signal(pid_t root, int number) {
     struct pid_list list = { 0 };
     size_t sent = 0;
@@ -152,14 +165,15 @@ size_t keeper_tree_signal(pid_t root, int number) {
     return sent;
 }
 
-size_t keeper_tree_kill(pid_t root) {
+size_t keeper_tree_kill(pid_t root, bool dumps_are_spared) {
     struct pid_list list = { 0 }, killed = { 0 };
     int clean = 0;
     for (int pass = 0; pass < PASSES_MAX && clean < CLEAN_PASSES; pass++) {
         clean++;
         collect(root, &list);
         for (size_t i = 0; i < list.count; i++) {
-            if (!list_has(&killed, list.pids[i]) && is_alive(list.pids[i])) {
+            if (!list_has(&killed, list.pids[i]) && is_alive(list.pids[i]) &&
+                !(dumps_are_spared && is_dumping(list.pids[i]))) {
                 (void)kill(list.pids[i], SIGKILL);
                 list_add(&killed, list.pids[i]);
                 clean = 0;

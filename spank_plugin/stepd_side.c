@@ -195,6 +195,7 @@ static void describe_keeper(struct task *task, struct keeper_config *config) {
     config->stepd_pid = config->parent_pid = getppid();
     config->is_spare = task->start.launch.node + option_get()->settings.spares >= task->start.launch.node_count;
     config->everyone_is_signalled = everyone_is_signalled();
+    config->dump_ms_max = (uint32_t)option_get()->settings.grace_ms;
     config->launch_timeout_ms = (uint32_t)option_get()->settings.launch_timeout_ms;
     config->output = describe_output(task);
     config->set_environment = set_environment;

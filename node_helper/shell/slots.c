@@ -4,6 +4,7 @@
  * that is still dying is taken for the successor's.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -212,7 +213,12 @@ pid_t slots_holder(const struct slot *slot) {
 
 /* ENDED: it has been reported. */
 static enum bell_verdict look(struct shell *shell, struct slot *slot) {
+    uint32_t crash = slot->page != NULL ? atomic_load(&slot->page->shared->crash_signal) : 0;
     int status = 0;
+    if (crash > 0 && crash < NSIG) {
+        report_status(shell, slot, (int)crash); /* /proc says nothing before the core is written */
+        return BELL_ENDED;
+    }
     enum bell_verdict verdict = slot->pid > 0 ? bell_probe(slots_holder(slot), &status) : BELL_UNKNOWN;
     if (verdict == BELL_ENDED) {
         report_status(shell, slot, status);

@@ -34,6 +34,7 @@ struct wire_page {
     _Atomic uint64_t step_done;    /* last committed step */
     _Atomic uint64_t update_count; /* commits of this process */
     _Atomic uint64_t library_ns;   /* time spent inside ckptless_update outside the program's function */
+    _Atomic uint32_t crash_signal; /* the process has begun to end by this signal, and may still write its core; 0: not */
 };
 _Static_assert(sizeof(struct wire_page) <= WIRE_PAGE_BYTES, "the page is one page");
 

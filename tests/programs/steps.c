@@ -6,18 +6,23 @@
  *           [--print-every N]        rank 0 says "step N"
  *           [--lines N]              each rank says N lines "line RANK PID NUMBER ...", of 100 bytes, in each step
  *           [--environment PREFIX]   in each world, its environment goes to PREFIX.EPOCH.RANK
+ *           [--listen PORT]          each rank listens there, and cannot begin while somebody else does
  *           [--odd-rank R]           the rank (of the first start) that does what follows:
  *           [--odd-bytes N]          registers its region with that size
  *           [--odd-step N]           calls ckptless_reloaded with that step
  *           [--odd-close init|recover|step]   closes every descriptor just before that
+ *           [--odd-memory N]         has N bytes more, and has written to all of them
  *           [--odd-exit N]           ends with that code before its third step, each time that it is started
  */
 #include <ckptless.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -29,7 +34,7 @@ extern char **environ;
 enum close_when { CLOSE_NEVER, CLOSE_INIT, CLOSE_RECOVER, CLOSE_STEP };
 
 struct options {
-    uint64_t steps, step_ms, bytes, print_every, lines, odd_bytes, odd_step;
+    uint64_t steps, step_ms, bytes, print_every, lines, listen, odd_bytes, odd_step, odd_memory;
     const char *environment;
     int odd_rank, odd_exit; /* -1: none */
     enum close_when odd_close;
@@ -158,6 +163,29 @@ static enum ckptless_result run(struct ckptless *ctx, const struct options *opti
     return rc;
 }
 
+static bool listen_on(uint64_t port) {
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    int fd = port ? socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+    if (port && (fd < 0 || bind(fd, (const struct sockaddr *)&address, sizeof(address)) != 0 || listen(fd, 8) != 0)) {
+        perror("steps: listen");
+        return false;
+    }
+    return true;
+}
+
+/* In small pages, as most programs' memory is: it takes the kernel longest to take them back. */
+static void fill_memory(uint64_t bytes) {
+    char *memory = bytes ? mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) : NULL;
+    if (memory == MAP_FAILED) {
+        perror("steps: mmap");
+        exit(1);
+    }
+    if (memory) {
+        (void)madvise(memory, bytes, MADV_NOHUGEPAGE);
+        memset(memory, 1, bytes);
+    }
+}
+
 static enum close_when parse_close(const char *text) {
     static const char *const names[] = { "never", "init", "recover", "step" };
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -170,11 +198,26 @@ static enum close_when parse_close(const char *text) {
 }
 
 static void parse(struct options *options, int argc, char **argv) {
-    enum { STEPS = 1, STEP_MS, BYTES, PRINT, LINES, ENVIRONMENT, RANK, ODD_BYTES, ODD_STEP_AT, ODD_CLOSE, ODD_EXIT };
+    enum {
+        STEPS = 1,
+        STEP_MS,
+        BYTES,
+        PRINT,
+        LINES,
+        ENVIRONMENT,
+        LISTEN,
+        RANK,
+        ODD_BYTES,
+        ODD_MEMORY,
+        ODD_STEP_AT,
+        ODD_CLOSE,
+        ODD_EXIT
+    };
     static const struct option table[] = {
         { "steps", required_argument, NULL, STEPS },          { "step-ms", required_argument, NULL, STEP_MS },
         { "bytes", required_argument, NULL, BYTES },          { "print-every", required_argument, NULL, PRINT },
         { "lines", required_argument, NULL, LINES },          { "environment", required_argument, NULL, ENVIRONMENT },
+        { "listen", required_argument, NULL, LISTEN },        { "odd-memory", required_argument, NULL, ODD_MEMORY },
         { "odd-rank", required_argument, NULL, RANK },        { "odd-bytes", required_argument, NULL, ODD_BYTES },
         { "odd-step", required_argument, NULL, ODD_STEP_AT }, { "odd-close", required_argument, NULL, ODD_CLOSE },
         { "odd-exit", required_argument, NULL, ODD_EXIT },    { NULL, 0, NULL, 0 },
@@ -200,6 +243,12 @@ static void parse(struct options *options, int argc, char **argv) {
             break;
         case ENVIRONMENT:
             options->environment = optarg;
+            break;
+        case LISTEN:
+            options->listen = number;
+            break;
+        case ODD_MEMORY:
+            options->odd_memory = number;
             break;
         case RANK:
             options->odd_rank = (int)number;
@@ -231,6 +280,10 @@ int main(int argc, char **argv) {
     bool is_odd = rank && options.odd_rank >= 0 && atoi(rank) == options.odd_rank;
     uint64_t bytes = is_odd && options.odd_bytes ? options.odd_bytes : options.bytes;
     struct state state = { .words = calloc(1, bytes), .count = bytes / sizeof(uint64_t) };
+    if (!listen_on(options.listen)) {
+        return 1;
+    }
+    fill_memory(is_odd ? options.odd_memory : 0);
     close_all(&options, is_odd, CLOSE_INIT);
     enum ckptless_result rc = ckptless_init(&ctx, NULL);
     if (rc == CKPTLESS_OK) {

@@ -277,7 +277,7 @@ static void a_killed_tree_is_gone(void **state) {
             if (stopped) {
                 assert_int_equal(keeper_tree_signal(getpid(), SIGSTOP), tree.count);
             }
-            size_t killed = keeper_tree_kill(getpid());
+            size_t killed = keeper_tree_kill(getpid(), false);
             if (killed != tree.count || !reap_all(NULL)) {
                 fail_msg("%s: %zu of %u were killed", shapes[i].name, killed, tree.count);
             }
@@ -287,7 +287,7 @@ static void a_killed_tree_is_gone(void **state) {
             }
         }
     }
-    assert_int_equal(keeper_tree_kill(getpid()), 0);
+    assert_int_equal(keeper_tree_kill(getpid(), false), 0);
 }
 
 static void who_ignores_sigterm_is_killed_all_the_same(void **state) {
@@ -298,7 +298,7 @@ static void who_ignores_sigterm_is_killed_all_the_same(void **state) {
     for (uint32_t k = 0; k < tree.count; k++) {
         assert_true(keeper_tree_contains(getpid(), tree.pids[k]));
     }
-    assert_int_equal(keeper_tree_kill(getpid()), 3);
+    assert_int_equal(keeper_tree_kill(getpid(), false), 3);
     assert_true(reap_all(NULL));
 }
 
@@ -318,7 +318,7 @@ static void a_whole_tree_stands_still_and_goes_on(void **state) {
                 assert_true(wait_state(tree.pids[k], is_going));
             }
         }
-        (void)keeper_tree_kill(getpid());
+        (void)keeper_tree_kill(getpid(), false);
         assert_true(reap_all(NULL));
     }
 }
@@ -333,13 +333,13 @@ static void only_descendants_are_hit(void **state) {
     assert_false(keeper_tree_contains(getpid(), 1));
     assert_false(keeper_tree_contains(tree.first, tree.first));
     assert_false(keeper_tree_contains(tree.first, other.first));
-    assert_int_equal(keeper_tree_kill(tree.first), 2);
+    assert_int_equal(keeper_tree_kill(tree.first, false), 2);
     for (uint32_t k = 0; k < tree.count; k++) {
         assert_true(tree.pids[k] == tree.first || wait_state(tree.pids[k], is_zombie));
     }
     assert_true(keeper_tree_contains(getpid(), tree.first));
     assert_true(keeper_tree_contains(getpid(), other.first));
-    assert_int_equal(keeper_tree_kill(getpid()), 2);
+    assert_int_equal(keeper_tree_kill(getpid(), false), 2);
     assert_true(reap_all(NULL));
 }
 
@@ -351,7 +351,7 @@ static void a_zombie_is_no_member_any_more(void **state) {
     assert_true(wait_state(tree.first, is_zombie));
     assert_false(keeper_tree_contains(getpid(), tree.first));
     assert_int_equal(keeper_tree_signal(getpid(), SIGTERM), 0);
-    assert_int_equal(keeper_tree_kill(getpid()), 0);
+    assert_int_equal(keeper_tree_kill(getpid(), false), 0);
     assert_true(reap_all(NULL));
 }
 
@@ -370,7 +370,7 @@ static void run_away(void) {
 }
 
 static void kill_again(void) {
-    (void)keeper_tree_kill(getpid());
+    (void)keeper_tree_kill(getpid(), false);
 }
 
 static void who_runs_away_is_caught(void **state) {
