@@ -20,7 +20,7 @@ static void send_hello(struct shell *shell) {
     hello->node = shell->launch.node;
     hello->node_count = shell->launch.node_count;
     hello->slot_count = shell->slot_count;
-    hello->spare_nodes = shell->settings.spares;
+    hello->spare_nodes = wire_settings_spare_nodes(&shell->settings);
     hello->predecessor = shell->launch.predecessor ? shell->launch.node : WIRE_NONE;
     hello->port = shell->port;
     snprintf(hello->host, sizeof(hello->host), "%s", shell->launch.host);

@@ -16,14 +16,14 @@
 #define MINUTE (60u * SECOND)
 #define HOUR (60u * MINUTE)
 
-enum kind { KIND_OFF, KIND_COUNT, KIND_DURATION, KIND_PARK, KIND_RANK_OUTPUT, KIND_PATH, KIND_NAME };
+enum kind { KIND_OFF, KIND_COUNT, KIND_DURATION, KIND_PARK, KIND_RANK_OUTPUT, KIND_PATH, KIND_NAME, KIND_FIXED };
 
 struct key {
     const char *name;
     enum kind kind;
     uint64_t min, max; /* COUNT: the number; DURATION: ms; PATH, NAME: max characters */
     size_t offset;     /* of the member */
-    const char *right; /* what a refusal names */
+    const char *right; /* what a refusal names; FIXED: the only value of this version */
     const char *help;
 };
 
@@ -31,36 +31,50 @@ struct key {
 
 static const struct key keys[] = {
     { "spares", KIND_COUNT, 0, WIRE_NODES_MAX - 1, MEMBER(spares), "a number of nodes from 0 to 8191",
-      "spares  0  nodes  0 to 8191  nodes on top of -N that take the place of lost ones" },
+      "spares  0  nodes  0 to 8191  user  nodes on top of -N that take the place of lost ones" },
     { "ranks", KIND_COUNT, 1, WIRE_SLOTS_PER_NODE_MAX, MEMBER(ranks), "a number of ranks from 1 to 1024",
-      "ranks  1  ranks  1 to 1024  ranks in each task: N nodes of T tasks are N * T * ranks ranks" },
+      "ranks  1  ranks  1 to 1024  user  ranks in each task: N nodes of T tasks are N * T * ranks ranks" },
     { "rank-output", KIND_RANK_OUTPUT, 0, 0, MEMBER(rank_output), "task or file",
-      "rank-output  task  -  task, file  where a rank writes: as its task, or into a file of its own in log-dir" },
+      "rank-output  task  -  task, file  user  where a rank writes: as its task, or into a file of its own in "
+      "log-dir" },
+    { "reserve", KIND_COUNT, 0, WIRE_NODES_MAX - 1, MEMBER(reserve), "a number of nodes from 0 to 8191",
+      "reserve  0  nodes  0 to 8191  user  nodes of -N that are set aside as spares" },
     { "park", KIND_PARK, 0, 0, MEMBER(park), "auto, cold or warm",
-      "park  auto  -  auto, cold, warm  how spares wait: before exec (cold), inside ckptless_init (warm)" },
+      "park  auto  -  auto, cold, warm  user  how spares wait: before exec (cold), inside ckptless_init (warm)" },
     { "respawn", KIND_COUNT, 0, 1000, MEMBER(respawn), "a number from 0 to 1000",
-      "respawn  3  starts  0 to 1000  starts in place without a commit in between before a spare is taken" },
+      "respawn  3  starts  0 to 1000  user  starts in place without a commit in between before a spare is taken" },
     { "restarts", KIND_COUNT, 1, 1000000, MEMBER(restarts), "a number from 1 to 1000000",
-      "restarts  10  recoveries  1 to 1000000  recoveries without progress before giving up with exit code 93" },
+      "restarts  10  recoveries  1 to 1000000  user  recoveries without progress before giving up with exit code 93" },
     { "heartbeat", KIND_DURATION, 10, MINUTE, MEMBER(heartbeat_ms), "a duration from 10ms to 1m",
-      "heartbeat  100ms  duration  10ms to 1m  how often each node tells the leader that it lives" },
+      "heartbeat  100ms  duration  10ms to 1m  user  how often each node tells the leader that it lives" },
     { "dead-after", KIND_DURATION, 50, 10 * MINUTE, MEMBER(dead_after_ms), "a duration from 50ms to 10m",
-      "dead-after  500ms  duration  50ms to 10m  silence after which a node is lost; at least twice the heartbeat" },
+      "dead-after  500ms  duration  50ms to 10m  user  silence after which a node is lost; at least twice the "
+      "heartbeat" },
     { "grace", KIND_DURATION, 100, HOUR, MEMBER(grace_ms), "a duration from 100ms to 1h",
-      "grace  10s  duration  100ms to 1h  a survivor must come to recover within it" },
+      "grace  10s  duration  100ms to 1h  user  a survivor must come to recover within it" },
     { "launch-timeout", KIND_DURATION, SECOND, HOUR, MEMBER(launch_timeout_ms), "a duration from 1s to 1h",
-      "launch-timeout  1m  duration  1s to 1h  every node must report in within it" },
+      "launch-timeout  1m  duration  1s to 1h  user  every node must report in within it" },
     { "log-dir", KIND_PATH, 1, 1023, MEMBER(log_dir), "a path of 1 to 1023 characters",
-      "log-dir  -  path  1 to 1023 characters  where the JSON lines file goes; default: the submit directory" },
+      "log-dir  -  path  1 to 1023 characters  user  where the JSON lines file goes; default: the submit directory" },
     { "interface", KIND_NAME, 1, 63, MEMBER(interface), "a network interface's name of 1 to 63 characters",
-      "interface  -  name  1 to 63 characters  network interface of the state transfers; default: the provider's" },
+      "interface  -  name  1 to 63 characters  user  network interface of the state transfers; default: the "
+      "provider's" },
+    { "standby", KIND_FIXED, 0, 0, 0, "off", "standby  off  -  off  user  a second program waits beside each rank" },
+    { "hang", KIND_FIXED, 0, 0, 0, "off", "hang  off  -  off  user  how a rank that hangs is found" },
+    { "redundancy", KIND_FIXED, 0, 0, 0, "replica",
+      "redundancy  replica  -  replica  user  where copies of the state are" },
+    { "verify-every", KIND_FIXED, 0, 0, 0, "0",
+      "verify-every  0  -  0  user  steps between two comparisons of the copies" },
+    { "health-check", KIND_FIXED, 0, 0, 0, "off", "health-check  off  -  off  user  a program that judges nodes" },
+    { "metrics", KIND_FIXED, 0, 0, 0, "off", "metrics  off  -  off  user  numbers for a monitoring system" },
+    { "on-exhausted", KIND_FIXED, 0, 0, 0, "fail",
+      "on-exhausted  fail  -  fail  user  what follows when no spare is left" },
+    { "batch-lost", KIND_FIXED, 0, 0, 0, "fail",
+      "batch-lost  fail  -  fail  user  what follows when the batch script's node is lost" },
     { "off", KIND_OFF, 0, 0, MEMBER(off), "off, alone and without a value",
-      "off  -  -  alone  the step runs as if the option had not been given" },
+      "off  -  -  alone  user  the step runs as if the option had not been given" },
 };
 #define KEY_COUNT (sizeof(keys) / sizeof(keys[0]))
-
-static const char *const later_keys[] = { "reserve",      "standby", "hang",         "redundancy", "verify-every",
-                                          "health-check", "metrics", "on-exhausted", "batch-lost" };
 
 /* The line may show what the user wrote: it must stay one line. */
 static void tidy_line(char *line) {
@@ -102,11 +116,6 @@ static bool refuse_unknown(const char *name, char *ret_error, size_t error_capac
     const char *nearest = NULL;
     uint32_t nearest_distance = TYPO_DISTANCE_MAX + 1;
 
-    for (size_t i = 0; i < sizeof(later_keys) / sizeof(later_keys[0]); i++) {
-        if (strcmp(name, later_keys[i]) == 0) {
-            return REFUSE("%s: not in this version yet", name);
-        }
-    }
     for (size_t i = 0; i < KEY_COUNT; i++) {
         uint32_t distance = edit_distance(name, keys[i].name);
         if (distance < nearest_distance && distance < strlen(keys[i].name)) {
@@ -117,10 +126,9 @@ static bool refuse_unknown(const char *name, char *ret_error, size_t error_capac
     if (nearest != NULL) {
         return REFUSE("%s: no such key; did you mean %s?", name, nearest);
     }
-    return REFUSE(
-        "%s: no such key; there are spares, ranks, rank-output, park, respawn, restarts, heartbeat, dead-after, grace, "
-        "launch-timeout, log-dir, interface, off",
-        name);
+    return REFUSE("%s: no such key; there are spares, reserve, ranks, rank-output, park, respawn, restarts, heartbeat, "
+                  "dead-after, grace, launch-timeout, log-dir, interface, off",
+                  name);
 }
 
 static bool is_digit(char c) {
@@ -254,6 +262,9 @@ static bool set_value(const struct key *key, const char *value, struct wire_sett
     case KIND_PARK:
     case KIND_RANK_OUTPUT:
         return set_choice(key, value, member, ret_error, error_capacity);
+    case KIND_FIXED:
+        return strcmp(value, key->right) == 0 || REFUSE("%s=%.200s: not in this version yet, which has %s=%s only",
+                                                        key->name, value, key->name, key->right);
     case KIND_PATH:
     case KIND_NAME:
         break;
@@ -305,6 +316,10 @@ static bool check_pairs(const struct wire_settings *settings, uint32_t item_coun
     if (settings->off && item_count > 1) {
         return REFUSE("off: must stand alone");
     }
+    if (wire_settings_spare_nodes(settings) >= WIRE_NODES_MAX) {
+        return REFUSE("spares=%u and reserve=%u: together at most %u", settings->spares, settings->reserve,
+                      WIRE_NODES_MAX - 1);
+    }
     if (settings->heartbeat_ms * 2 > settings->dead_after_ms) {
         return REFUSE("heartbeat=%" PRIu64 "ms does not fit dead-after=%" PRIu64
                       "ms: dead-after must be at least twice the heartbeat",
@@ -351,6 +366,10 @@ bool wire_settings_parse(const char *text, struct wire_settings *ret_settings, c
         text += length + 1;
     }
     return check_pairs(ret_settings, item_count, ret_error, error_capacity);
+}
+
+uint32_t wire_settings_spare_nodes(const struct wire_settings *settings) {
+    return settings->spares + settings->reserve;
 }
 
 const char *wire_settings_help(uint32_t index) {

@@ -22,15 +22,20 @@ static const struct {
     { "colour=red", "colour: no such key; there are spares" },
     { "x=1", "x: no such key; there are" },
     { "Spares=1", "did you mean spares?" },
-    { "reserve=1", "reserve: not in this version yet" },
-    { "standby=fork", "not in this version yet" },
-    { "hang=auto", "not in this version yet" },
-    { "redundancy=rs:4+2", "not in this version yet" },
-    { "verify-every=9", "not in this version yet" },
-    { "health-check=x", "not in this version yet" },
-    { "metrics=1", "not in this version yet" },
-    { "on-exhausted=wait", "not in this version yet" },
-    { "batch-lost=fail", "not in this version yet" },
+    { "reserve=8192", "reserve=8192: must be a number of nodes from 0 to 8191" },
+    { "reserve=1,reserve=1", "reserve: given twice" },
+    { "standby=fork", "standby=fork: not in this version yet, which has standby=off only" },
+    { "standby", "standby: needs a value: off" },
+    { "standby=off,standby=off", "standby: given twice" },
+    { "hang=auto", "hang=auto: not in this version yet, which has hang=off only" },
+    { "hang=30s", "hang=30s: not in this version yet" },
+    { "redundancy=rs:4+2", "redundancy=rs:4+2: not in this version yet, which has redundancy=replica only" },
+    { "redundancy=mirror", "not in this version yet" },
+    { "verify-every=9", "verify-every=9: not in this version yet, which has verify-every=0 only" },
+    { "health-check=x", "health-check=x: not in this version yet, which has health-check=off only" },
+    { "metrics=1", "metrics=1: not in this version yet, which has metrics=off only" },
+    { "on-exhausted=wait", "on-exhausted=wait: not in this version yet, which has on-exhausted=fail only" },
+    { "batch-lost=complete", "batch-lost=complete: not in this version yet, which has batch-lost=fail only" },
     { "spares=1,spares=1", "spares: given twice" },
     { "1,spares=1", "spares: given twice" },
     { "spares", "spares: needs a value: a number of nodes from 0 to 8191" },
@@ -74,6 +79,7 @@ static const struct {
     { "log-dir=a\nb", "log-dir=a?b: must be" },
     { "interface=a/b", "must be a network interface's name" },
     { "interface=0123456789012345678901234567890123456789012345678901234567890123", "must be" },
+    { "spares=8000,reserve=192", "spares=8000 and reserve=192: together at most 8191" },
     { "off=1", "off takes no value" },
     { "off,spares=1", "off: must stand alone" },
     { "spares=1,off", "off: must stand alone" },
@@ -128,6 +134,7 @@ static void nothing_given_means_the_defaults(void **state) {
         assert_string_equal(error, "");
         assert_false(settings.off);
         assert_int_equal(settings.spares, 0);
+        assert_int_equal(settings.reserve, 0);
         assert_int_equal(settings.ranks, 1);
         assert_int_equal(settings.rank_output, WIRE_RANK_OUTPUT_TASK);
         assert_int_equal(settings.park, WIRE_PARK_AUTO);
@@ -145,7 +152,9 @@ static void nothing_given_means_the_defaults(void **state) {
 static void every_key_is_taken(void **state) {
     static const char all[] =
         "2,ranks=8,rank-output=file,park=warm,respawn=0,restarts=1,heartbeat=0.05s,dead-after=100ms,grace=1.5m,"
-        "launch-timeout=1h,log-dir=/tmp/a=b,interface=eth0.5";
+        "launch-timeout=1h,log-dir=/tmp/a=b,interface=eth0.5,reserve=3,standby=off,hang=off,"
+        "redundancy=replica,verify-every=0,health-check=off,metrics=off,on-exhausted=fail,"
+        "batch-lost=fail";
     struct wire_settings settings;
     char error[256];
 
@@ -153,6 +162,8 @@ static void every_key_is_taken(void **state) {
     test_seed("wire_settings", -1, all, strlen(all));
     assert_true(wire_settings_parse(all, &settings, error, sizeof(error)));
     assert_int_equal(settings.spares, 2);
+    assert_int_equal(settings.reserve, 3);
+    assert_int_equal(wire_settings_spare_nodes(&settings), 5);
     assert_int_equal(settings.ranks, 8);
     assert_int_equal(settings.rank_output, WIRE_RANK_OUTPUT_FILE);
     assert_int_equal(settings.park, WIRE_PARK_WARM);
@@ -186,7 +197,7 @@ static void the_help_tells_the_truth(void **state) {
             assert_memory_equal(&given, &defaults, sizeof(given));
         }
     }
-    assert_int_equal(count, 13);
+    assert_int_equal(count, 22);
     assert_null(wire_settings_help(UINT32_MAX));
 }
 
@@ -216,9 +227,9 @@ static void the_manual_has_the_same_table(void **state) {
     FILE *manual = fopen(path, "r");
     assert_non_null(manual);
     for (uint32_t i = 0; wire_settings_help(i) != NULL; i++) {
-        const char *at = wire_settings_help(i); /* columns are two spaces apart, the fifth is text */
+        const char *at = wire_settings_help(i); /* columns are two spaces apart, the sixth is text */
         size_t length = 0;
-        for (int column = 0; column < 4; column++) {
+        for (int column = 0; column < 5; column++) {
             const char *end = strstr(at, "  ");
             assert_non_null(end);
             length += (size_t)snprintf(wanted + length, sizeof(wanted) - length, "%s%.*s", column > 0 ? "\t" : "",
