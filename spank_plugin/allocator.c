@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "spank_plugin/job_note.h"
 #include "spank_plugin/plugin.h"
 
 struct option_table {
@@ -22,13 +23,15 @@ struct option_table {
 };
 
 struct request {
-    bool in_allocation; /* srun within an existing job */
-    bool nodes_by_cli, tasks_by_cli;
-    long nodes, tasks, spares;
+    bool in_allocation;   /* srun within an existing job */
+    long nodes, tasks;    /* as asked for */
+    long spares, reserve; /* nodes on top of those; of those */
+    long active, total;   /* nodes */
 };
 
 static bool owns_job;
-static bool job_has_spares; /* sbatch or salloc has added them, and said so */
+static bool has_note; /* srun in a job whose spares sbatch or salloc has asked for */
+static struct job_note job;
 static int components; /* how often this process has come to the end of its options: more than once for a het job */
 
 static bool load_table(struct option_table *ret_table) {
@@ -97,50 +100,62 @@ static void disarm(const struct option_table *table) {
     }
 }
 
-/* Nodes and tasks with the spares on top; -N counts active nodes wherever the user wrote it. */
-static int add_spares(const struct option_table *table, struct request *request) {
+static const char *plural(long count) {
+    return count == 1 ? "" : "s";
+}
+
+/* -N counts active nodes wherever the user wrote it, but for `reserve` where nobody has set nodes aside yet. */
+static int count_nodes(struct request *request) {
     char line[256];
-    /* The count is the job's: active and spare, where the job was asked for with spares. */
-    bool inherited = request->in_allocation && !request->nodes_by_cli && job_has_spares;
-    long active = inherited ? request->nodes - request->spares : request->nodes;
-    long total = active + request->spares;
-    bool tasks_are_active = !inherited || request->tasks_by_cli;
-    long divisor = tasks_are_active ? active : total;
-    if (active < 1) {
-        snprintf(line, sizeof(line), "the job has %ld nodes: none is left for the program with spares=%ld",
-                 request->nodes, request->spares);
-        return refuse(line);
-    }
-    if (request->tasks % divisor != 0) {
-        snprintf(line, sizeof(line), "%ld tasks cannot be spread evenly over %ld nodes, as spares need", request->tasks,
-                 divisor);
-        return refuse(line);
-    }
     const char *job_nodes = getenv("SLURM_JOB_NUM_NODES");
-    if (request->in_allocation && !inherited && job_nodes && atol(job_nodes) > 0 && atol(job_nodes) < total) {
-        snprintf(line, sizeof(line), "%ld node%s and %ld spare do not fit into the job's %ld node%s", active,
-                 active == 1 ? "" : "s", request->spares, atol(job_nodes), atol(job_nodes) == 1 ? "" : "s");
+    long fits = !request->in_allocation ? 0 : has_note ? job.all_nodes : job_nodes ? atol(job_nodes) : 0;
+    request->active = has_note ? request->nodes : request->nodes - request->reserve;
+    request->total = request->active + request->spares + request->reserve;
+    if (request->active < 1) {
+        snprintf(line, sizeof(line), "reserve=%ld of %ld node%s leaves none for the program", request->reserve,
+                 request->nodes, plural(request->nodes));
         return refuse(line);
     }
-    request->tasks = request->tasks / divisor * total;
-    /* Slurm would fill the first nodes and leave the spares with a task each: a spare must hold what a node loses. */
-    if (set_number(table, "nodes", total) != 0 || set_number(table, "ntasks", request->tasks) != 0 ||
-        (!table->is_set(table->options, "ntasks-per-node") &&
-         set_number(table, "ntasks-per-node", request->tasks / total) != 0)) {
+    if (request->tasks % request->nodes != 0) {
+        snprintf(line, sizeof(line), "%ld tasks cannot be spread evenly over %ld nodes, as spares need", request->tasks,
+                 request->nodes);
+        return refuse(line);
+    }
+    if (fits > 0 && fits < request->total) {
+        long spare = request->total - request->active;
+        snprintf(line, sizeof(line), "%ld node%s and %ld spare%s do not fit into the job's %ld node%s", request->active,
+                 plural(request->active), spare, plural(spare), fits, plural(fits));
+        return refuse(line);
+    }
+    return ESPANK_SUCCESS;
+}
+
+/* Slurm would fill the first nodes and leave the spares with a task each: a spare must hold what a node loses. */
+static int add_spares(const struct option_table *table, const struct request *request) {
+    long per_node = request->tasks / request->nodes;
+    if (set_number(table, "nodes", request->total) != 0 ||
+        set_number(table, "ntasks", per_node * request->total) != 0 ||
+        (!table->is_set(table->options, "ntasks-per-node") && set_number(table, "ntasks-per-node", per_node) != 0)) {
         return refuse("the spare nodes could not be added to the request");
     }
     return ESPANK_SUCCESS;
 }
 
-/* An sbatch -n reaches the batch script as SLURM_NTASKS without the spares' tasks: leave a note for its sruns. */
-static int leave_note(long asked, long total) {
+/* For the batch script and the sruns of the job. */
+static int leave_note(const struct request *request) {
     char text[64];
-    snprintf(text, sizeof(text), "%ld:%ld", asked, total);
-    return setenv(PLUGIN_ENV_TASKS, text, 1) == 0 ? ESPANK_SUCCESS : refuse("out of memory");
+    long per_node = request->tasks / request->nodes;
+    struct job_note note = { .nodes = request->active,
+                             .all_nodes = request->total,
+                             .tasks = per_node * request->active,
+                             .all_tasks = per_node * request->total };
+    return job_note_format(&note, text, sizeof(text)) && setenv(JOB_NOTE_VARIABLE, text, 1) == 0
+               ? ESPANK_SUCCESS
+               : refuse("the job's spares could not be noted in its environment");
 }
 
-static int check_and_add(const struct option_table *table, long spares) {
-    struct request request = { .spares = spares };
+static int check_and_add(const struct option_table *table, const struct wire_settings *settings) {
+    struct request request = { .spares = (long)settings->spares, .reserve = (long)settings->reserve };
     bool srun = spank_context() == S_CTX_LOCAL;
     if (components > 1 || getenv("SLURM_HET_SIZE")) {
         return refuse("spares cannot be had in a heterogeneous job");
@@ -149,8 +164,6 @@ static int check_and_add(const struct option_table *table, long spares) {
         return refuse("spares cannot be had with --multi-prog");
     }
     request.in_allocation = srun && !owns_job;
-    request.nodes_by_cli = table->set_by_cli(table->options, 'N');
-    request.tasks_by_cli = table->set_by_cli(table->options, 'n');
     if (!table->is_set(table->options, "nodes")) {
         return refuse("spares need the number of active nodes: give -N");
     }
@@ -160,15 +173,25 @@ static int check_and_add(const struct option_table *table, long spares) {
     if (!get_number(table, "ntasks", &request.tasks)) {
         return refuse("the number of tasks could not be read");
     }
-    long asked = request.tasks;
-    int rc = add_spares(table, &request);
-    return rc == ESPANK_SUCCESS && !srun ? leave_note(asked, request.tasks) : rc;
+    int rc = count_nodes(&request);
+    rc = rc == ESPANK_SUCCESS ? add_spares(table, &request) : rc;
+    return rc == ESPANK_SUCCESS && !srun ? leave_note(&request) : rc;
 }
 
 int allocator_post_opt(void) {
+    const struct plugin_option *option = option_get();
     struct option_table table = { 0 };
-    long spares = (long)option_get()->settings.spares;
     components++;
+    if (!option->given) {
+        return ESPANK_SUCCESS;
+    }
+    /* srun has one launcher, and its part of the plugin knows of one step. */
+    if (spank_context() == S_CTX_LOCAL && components > 1) {
+        return refuse(wire_settings_spare_nodes(&option->settings) > 0
+                          ? "spares cannot be had in a heterogeneous job"
+                          : "one step over several components of a job cannot be had: give --ckptless=off, or one srun "
+                            "for each component");
+    }
     if (!load_table(&table)) {
         return refuse("this version of Slurm does not let the plugin change a request");
     }
@@ -178,26 +201,43 @@ int allocator_post_opt(void) {
     }
     owns_job = spank_context() == S_CTX_LOCAL && !table.is_set(table.options, "jobid");
     disarm(&table);
-    return spares == 0 ? ESPANK_SUCCESS : check_and_add(&table, spares);
+    return wire_settings_spare_nodes(&option->settings) == 0 ? ESPANK_SUCCESS
+                                                             : check_and_add(&table, &option->settings);
 }
 
 bool allocator_owns_job(void) {
     return owns_job;
 }
 
-void allocator_prepare(void) {
-    static const char *const names[] = { "SLURM_NTASKS", "SLURM_NPROCS" };
-    const char *note = getenv(PLUGIN_ENV_TASKS);
-    char asked[32], total[32];
-    job_has_spares = note != NULL;
-    if (note == NULL || sscanf(note, "%31[0-9]:%31[0-9]", asked, total) != 2) {
-        return;
-    }
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+/* srun takes the job's nodes from its environment: a batch script's names the active ones. */
+static void restore_nodelist(void) {
+    static const char *const names[] = { "SLURM_NODELIST", "SLURM_JOB_NODELIST" };
+    const char *lists = getenv(JOB_NOTE_NODELIST_VARIABLE);
+    const char *all = lists ? strchr(lists, '/') : NULL;
+    for (size_t i = 0; all && i < sizeof(names) / sizeof(names[0]); i++) {
         const char *value = getenv(names[i]);
-        if (value && strcmp(value, asked) == 0) {
-            (void)setenv(names[i], total, 1);
+        size_t length = (size_t)(all - lists);
+        if (value && strlen(value) == length && strncmp(value, lists, length) == 0) {
+            (void)setenv(names[i], all + 1, 1);
         }
     }
-    (void)unsetenv(PLUGIN_ENV_TASKS); /* said: the program need not see it */
+}
+
+void allocator_prepare(void) {
+    const char *text = getenv(JOB_NOTE_VARIABLE);
+    char changed[32];
+    /* sbatch and salloc from within a job: its note is not their job's. */
+    has_note = spank_context() == S_CTX_LOCAL && job_note_parse(text, &job);
+    for (size_t i = 0; has_note && job_note_name(i); i++) {
+        const char *value = getenv(job_note_name(i));
+        if (value && job_note_translate(&job, job_note_name(i), value, changed, sizeof(changed))) {
+            (void)setenv(job_note_name(i), changed, 1);
+        }
+    }
+    if (has_note) {
+        restore_nodelist();
+    }
+    /* Said: the program need not see it. */
+    (void)unsetenv(JOB_NOTE_VARIABLE);
+    (void)unsetenv(JOB_NOTE_NODELIST_VARIABLE);
 }

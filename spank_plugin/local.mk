@@ -2,10 +2,13 @@
 pkglib_LTLIBRARIES += spank_plugin/ckptless.la
 spank_plugin_ckptless_la_SOURCES = \
 	spank_plugin/allocator.c \
+	spank_plugin/batch_side.c \
 	spank_plugin/descriptors.c \
 	spank_plugin/descriptors.h \
 	spank_plugin/helper_start.c \
 	spank_plugin/helper_start.h \
+	spank_plugin/job_note.c \
+	spank_plugin/job_note.h \
 	spank_plugin/keeper.c \
 	spank_plugin/keeper.h \
 	spank_plugin/keeper_group.c \
@@ -55,3 +58,9 @@ tests_unit_test_keeper_tree_SOURCES = tests/unit/test_keeper_tree.c spank_plugin
 tests_unit_test_keeper_tree_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_keeper_tree_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_keeper_tree_LDADD = $(CMOCKA_LIBS)
+
+check_PROGRAMS += tests/unit/test_job_note
+TESTS += tests/unit/test_job_note
+tests_unit_test_job_note_SOURCES = spank_plugin/job_note.c tests/unit/test_job_note.c
+tests_unit_test_job_note_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_job_note_LDADD = $(CMOCKA_LIBS)

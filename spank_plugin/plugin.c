@@ -25,9 +25,9 @@ int slurm_spank_init(spank_t spank, int argc, char **argv) {
     (void)argv;
     switch (spank_context()) {
     case S_CTX_LOCAL:
+    case S_CTX_ALLOCATOR:
         allocator_prepare();
         return option_register(spank);
-    case S_CTX_ALLOCATOR:
     case S_CTX_REMOTE:
         return option_register(spank);
     default:
@@ -42,7 +42,7 @@ int slurm_spank_init_post_opt(spank_t spank, int argc, char **argv) {
     switch (spank_context()) {
     case S_CTX_LOCAL:
     case S_CTX_ALLOCATOR:
-        return option_get()->given ? allocator_post_opt() : ESPANK_SUCCESS;
+        return allocator_post_opt();
     default:
         return ESPANK_SUCCESS;
     }
@@ -53,6 +53,7 @@ int slurm_spank_local_user_init(spank_t spank, int argc, char **argv) {
 }
 
 int slurm_spank_task_init(spank_t spank, int argc, char **argv) {
+    batch_task_init(spank);
     return option_get()->given ? stepd_task_init(spank, argc, argv) : ESPANK_SUCCESS;
 }
 

@@ -14,16 +14,14 @@
 
 #define PLUGIN_PATH_BYTES 1024u
 #define PLUGIN_EXIT_CODE 93 /* the step was given up by ckptless, not by the program */
-/* What a hook of srun, sbatch or salloc returns to end it: Slurm up to 24.11 tests for less than zero, later ones for not
- * zero, and ESPANK_ERROR is greater. */
+/* What a hook of srun, sbatch or salloc returns to end it: Slurm up to 24.11 tests for less than zero, later ones for
+ * not zero, and ESPANK_ERROR is greater. */
 #define PLUGIN_REFUSED (-1)
 
 /* How srun hands the rendezvous to the nodes. The prefix SLURM_ passes --export=NONE. */
 #define PLUGIN_ENV_PORT "SLURM_CKPTLESS_PORT"
 #define PLUGIN_ENV_SECRET "SLURM_CKPTLESS_SECRET"
 #define PLUGIN_ENV_TOKEN "SLURM_CKPTLESS_TOKEN"
-/* "ASKED:TOTAL": sbatch tells sruns of the batch script how many tasks SLURM_NTASKS stands for. */
-#define PLUGIN_ENV_TASKS "SLURM_CKPTLESS_NTASKS"
 
 struct plugin_option {
     bool given;                    /* --ckptless was given and is not "off" */
@@ -39,10 +37,11 @@ const struct plugin_option *option_get(void);
 /* Path of one of our programs: libexecdir=DIR of plugstack.conf, else where it was installed. False: too long. */
 bool plugin_program_path(int argc, char **argv, const char *name, char *ret_path, size_t capacity);
 
-/* srun, before it reads its environment: SLURM_NTASKS of the batch script is made to count the spares' tasks too. */
+/* srun, before it reads its environment: in a job with spares the job's counts become those of the active nodes.
+ * sbatch, salloc: what an outer job has noted is not theirs. */
 void allocator_prepare(void);
-/* sbatch, salloc, srun, when all options are known: adds the spares, sets what Slurm must not do. Non-zero: refused,
- * one line was printed; Slurm submits nothing (the plugin is `required` in plugstack.conf). */
+/* sbatch, salloc, srun, when all options are known, also without ours: adds the spares, sets what Slurm must not do.
+ * Non-zero: refused, one line was printed; Slurm submits nothing (the plugin is `required` in plugstack.conf). */
 int allocator_post_opt(void);
 /* True in an srun that made its allocation itself. Valid after allocator_post_opt. */
 bool allocator_owns_job(void);
@@ -52,6 +51,10 @@ bool allocator_owns_job(void);
 int srun_start(spank_t spank, int argc, char **argv);
 /* srun's end: lets ckptless-launch end; waits at most 300 ms. May be called without srun_start. */
 void srun_stop(void);
+
+/* slurmstepd, in a batch script before it begins: its environment names the active nodes only. Nothing in other tasks.
+ */
+void batch_task_init(spank_t spank);
 
 /* slurmstepd, in each task before it becomes the program: stays as the keeper and does not return, but in the children
  * that become the program. When it cannot begin, it prints one line and ends the task with PLUGIN_EXIT_CODE. */

@@ -53,7 +53,7 @@ static void get_variable(spank_t spank, const char *name, char *ret_value, int c
 
 /* What srun has put into the environment; it is gone from there afterwards. False: there is none. */
 static bool take_rendezvous(spank_t spank, struct wire_launch *launch) {
-    static const char *const names[] = { PLUGIN_ENV_PORT, PLUGIN_ENV_SECRET, PLUGIN_ENV_TOKEN, PLUGIN_ENV_TASKS };
+    static const char *const names[] = { PLUGIN_ENV_PORT, PLUGIN_ENV_SECRET, PLUGIN_ENV_TOKEN };
     char port[16], secret[WIRE_SECRET_BYTES * 2 + 1];
     get_variable(spank, PLUGIN_ENV_PORT, port, sizeof(port));
     get_variable(spank, PLUGIN_ENV_SECRET, secret, sizeof(secret));

@@ -28,7 +28,7 @@ check_value heartbeat=1ms "heartbeat=1ms: must be a duration from 10ms to 1m"
 check_value dead-after=150ms "heartbeat=100ms does not fit dead-after=150ms: dead-after must be at least twice the heartbeat"
 check_value grace=fast "grace=fast: must be a duration from 100ms to 1h"
 check_value off,spares=1 "off: must stand alone"
-check_value reserve=1 "reserve: not in this version yet"
+check_value standby=fork "standby=fork: not in this version yet, which has standby=off only"
 check_value "log-dir=$(printf 'x%.0s' $(seq 1100))" "log-dir=$(printf 'x%.0s' $(seq 200)): must be a path of 1 to 1023 characters"
 for command in srun salloc; do
     run $command -N2 --ckptless=spares=x true
@@ -60,7 +60,7 @@ check_request "2 nodes and 1 spare do not fit into the job's 2 nodes" \
     salloc -Q -N2 bash -c 'srun -N2 --ckptless=spares=1 echo ran'
 check_request "1 node and 1 spare do not fit into the job's 1 node" \
     salloc -Q -N1 bash -c 'srun --ckptless=spares=1 echo ran'
-check_request "the job has 2 nodes: none is left for the program with spares=2" \
+check_request "1 node and 2 spares do not fit into the job's 2 nodes" \
     salloc -Q -N1 --ckptless=spares=1 bash -c 'srun --ckptless=spares=2 echo ran'
 check_request "spares cannot be had in a heterogeneous job" srun -N1 --ckptless=spares=1 echo ran : -N1 echo ran
 
