@@ -19,7 +19,10 @@ struct net_peer;
 /* After the result the launcher stays until srun goes, but not for ever. */
 #define LEADER_STAY_S 600
 #define LEADER_SILENCE_MS_MIN 2000u
-#define LEADER_CLOSED_MS 1000 /* from the leader's closed connection to the verdict: srun may be ending */
+/* From the leader's closed connection to the verdict: where Slurm has killed the step, srun knows it by then. (With
+ * proctrack/cgroup the helpers are killed with the step, and slurmstepd waits a second for those that take a moment.)
+ */
+#define LEADER_CLOSED_MS 2500
 
 struct leader {
     const struct request *request;

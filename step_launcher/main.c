@@ -70,6 +70,20 @@ static bool has_descriptors(void) {
     return fcntl(SRUN_FD, F_GETFD) >= 0 && fcntl(USER_FD, F_GETFD) >= 0 && fcntl(PLUGIN_FD, F_GETFD) >= 0;
 }
 
+/* Under proctrack/linuxproc what Slurm sends to a batch script's processes reaches this one too. It ends with srun, and
+ * has the step's last lines to say: no signal that asks for an end is its own. */
+static void ignore_requests(void) {
+    static const int requests[] = { SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGXCPU, SIGPWR };
+    (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is a full disk */
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+        (void)signal(requests[i], SIG_IGN);
+    }
+    for (int number = SIGRTMIN; number <= SIGRTMAX; number++) {
+        (void)signal(number, SIG_IGN);
+    }
+}
+
 int main(void) {
     static struct launcher launcher = { .timeline = { .fd = -1 } };
     char error[WIRE_TEXT_BYTES] = "out of memory";
@@ -79,8 +93,7 @@ int main(void) {
         fputs("ckptless-launch is started by the Slurm plugin of ckptless; see srun --ckptless\n", stderr);
         return USAGE_EXIT_CODE;
     }
-    (void)signal(SIGPIPE, SIG_IGN);
-    (void)signal(SIGXFSZ, SIG_IGN); /* a limit on file sizes is a full disk */
+    ignore_requests();
     if (!request_read(SRUN_FD, &launcher.request, error, sizeof(error))) {
         goto out;
     }
