@@ -12,6 +12,7 @@
 #include "libckptless/page.h"
 #include "libckptless/rpc.h"
 #include "libckptless/say.h"
+#include "libckptless/signals.h"
 #include "libckptless/world.h"
 
 #define NAP_NS 1000000
@@ -116,6 +117,7 @@ static enum ckptless_result ask_for_world(struct ckptless *ctx, const struct ckp
     };
     enum ckptless_result result = rpc_call(ctx, "ckptless_init", &request, &reply);
     if (result == CKPTLESS_OK) {
+        signals_release();
         result = world_enter(ctx, "ckptless_init", &reply.answer);
     } else if (result == CKPTLESS_INTERRUPTED || result == CKPTLESS_RELOAD || result == CKPTLESS_ERR_NOT_FOUND) {
         say_line(ctx, "ckptless_init: the answer of ckptlessd does not fit (result %d)", (int)result);

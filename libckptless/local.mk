@@ -28,6 +28,8 @@ libckptless_libinner_la_SOURCES = \
 	libckptless/rpc.c \
 	libckptless/rpc.h \
 	libckptless/say.h \
+	libckptless/signals.c \
+	libckptless/signals.h \
 	libckptless/strerror.c \
 	libckptless/update.c \
 	libckptless/update.h \
@@ -51,6 +53,7 @@ lib_inner_tests = \
 	tests/unit/test_lib_page \
 	tests/unit/test_lib_recover \
 	tests/unit/test_lib_regions \
+	tests/unit/test_lib_signals \
 	tests/unit/test_lib_update
 check_PROGRAMS += $(lib_tests) $(lib_inner_tests)
 TESTS += $(lib_tests) $(lib_inner_tests)
@@ -74,6 +77,9 @@ tests_unit_test_lib_recover_LDADD = $(lib_inner) $(CMOCKA_LIBS)
 tests_unit_test_lib_regions_SOURCES = tests/unit/test_lib_regions.c
 tests_unit_test_lib_regions_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
 tests_unit_test_lib_regions_LDADD = $(lib_inner) $(CMOCKA_LIBS)
+tests_unit_test_lib_signals_SOURCES = tests/unit/test_lib_signals.c
+tests_unit_test_lib_signals_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
+tests_unit_test_lib_signals_LDADD = $(lib_inner) $(CMOCKA_LIBS)
 tests_unit_test_lib_update_SOURCES = tests/unit/test_lib_update.c
 tests_unit_test_lib_update_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) -pthread
 tests_unit_test_lib_update_LDADD = libckptless/libinner.la pmix_glue/client/libpmixcli.la node_helper/wire/libwire.la \

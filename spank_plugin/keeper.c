@@ -191,6 +191,7 @@ static void try_connect(struct keeper *keeper) {
 static bool start_program(struct keeper *keeper) {
     keeper->start_is_pending = false;
     keeper->incarnation = keeper->start.incarnation;
+    keeper->is_parked = keeper->start.status == 1;
     keeper->starts_in_vain = 0;
     keeper->is_dirty = true;
     if (keeper_program_fork(keeper)) {
@@ -267,6 +268,9 @@ static void on_message(struct keeper *keeper) {
         keeper->start_is_pending = false;
         begin_clearing(keeper);
         break;
+    case WIRE_KEEPER_PROMOTED:
+        keeper->is_parked = false;
+        break;
     case WIRE_KEEPER_HOLD:
         (void)keeper_tree_signal(keeper->pid, SIGSTOP);
         break;
@@ -285,27 +289,33 @@ static void on_message(struct keeper *keeper) {
     }
 }
 
+static void begin_ending(struct keeper *keeper, int number) {
+    if (keeper->socket_fd < 0) {
+        give_up(keeper, number);
+    }
+    if (!keeper->is_ending) {
+        keeper->is_ending = true;
+        keeper->last_status = keeper->is_dirty ? keeper->last_status : number;
+        report(keeper, WIRE_KEEPER_ENDING, 0, number);
+    }
+    if (keeper->is_dirty && !keeper->program && !keeper->end_deadline_ms) {
+        keeper->end_deadline_ms = keeper_now_ms() + ENDING_MS_MAX;
+    }
+}
+
+/* The helper first: the program may end by it at once. */
 static void on_signal(struct keeper *keeper) {
     struct signalfd_siginfo info;
     while (read(keeper->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
         bool is_ending;
         enum keeper_signal_meaning meaning = keeper_signal_judge(keeper, &info, &is_ending);
-        if (meaning == KEEPER_SIGNAL_FORWARD && keeper->program) {
+        if (is_ending) {
+            begin_ending(keeper, (int)info.ssi_signo);
+        } else if (meaning == KEEPER_SIGNAL_FORWARD || meaning == KEEPER_SIGNAL_KNOWN) {
+            report(keeper, WIRE_KEEPER_SIGNALLED, 0, (int)info.ssi_signo);
+        }
+        if (meaning == KEEPER_SIGNAL_FORWARD && keeper->program && !keeper->is_parked) {
             (void)kill(keeper->program, (int)info.ssi_signo);
-        }
-        if (!is_ending) {
-            continue;
-        }
-        if (keeper->socket_fd < 0) {
-            give_up(keeper, (int)info.ssi_signo);
-        }
-        if (!keeper->is_ending) {
-            keeper->is_ending = true;
-            keeper->last_status = keeper->is_dirty ? keeper->last_status : (int)info.ssi_signo;
-            report(keeper, WIRE_KEEPER_ENDING, 0, (int)info.ssi_signo);
-        }
-        if (keeper->is_dirty && !keeper->program && !keeper->end_deadline_ms) {
-            keeper->end_deadline_ms = keeper_now_ms() + ENDING_MS_MAX;
         }
     }
     (void)reap(keeper);

@@ -54,7 +54,8 @@ enum link_result keeper_link_connect(struct keeper *keeper) {
         return LINK_AGAIN;
     }
     keeper->socket_fd = fd;
-    return keeper_link_send(keeper, WIRE_KEEPER_HELLO, (uint32_t)keeper->pid, 0);
+    return keeper_link_send(keeper, WIRE_KEEPER_HELLO, (uint32_t)keeper->pid,
+                            keeper->config->everyone_is_signalled ? 1 : 0);
 }
 
 enum link_result keeper_link_send(struct keeper *keeper, enum wire_keeper_type type, uint32_t pid, int32_t status) {

@@ -24,6 +24,7 @@ struct keeper {
     uint32_t incarnation;     /* of the newest START that was carried out */
     int last_status;          /* of the newest program that ended, as of waitpid(2) */
     bool is_dirty;            /* a tree was started and CLEARED has not been reached */
+    bool is_parked;           /* the program has no rank yet: signals are not for it */
     bool is_clearing;         /* it is being killed */
     int64_t dump_deadline_ms; /* until then a process that writes its core is not killed */
     int clearing_ms;          /* wait before the next pass */
@@ -72,6 +73,7 @@ bool keeper_signal_init(struct keeper *keeper);
 enum keeper_signal_meaning {
     KEEPER_SIGNAL_CHILD,   /* look for children that have ended */
     KEEPER_SIGNAL_SILENT,  /* not for us to pass on */
+    KEEPER_SIGNAL_KNOWN,   /* from Slurm or the terminal, and the program has got it already */
     KEEPER_SIGNAL_FORWARD, /* the program has to get it from us */
 };
 /* What a signal means; *ret_is_ending: it says that the step is being ended from outside. */
@@ -79,6 +81,9 @@ enum keeper_signal_meaning keeper_signal_judge(const struct keeper *keeper, cons
                                                bool *ret_is_ending);
 /* In the child: the mask as it was. */
 void keeper_signal_restore(const struct keeper *keeper);
+/* In the child that is to be a parked program: blocks what Slurm's users send to the ranks, until the library gives the
+ * program its rank. ret_list: the numbers that were not blocked before, for the library. */
+void keeper_signal_park(char *ret_list, size_t capacity);
 
 /* Forks the program of the pending START, with the page's descriptor. True: this is the child, which returns to Slurm.
  * In the keeper: false, with keeper->program set, or 0 when there was no process to be had. */

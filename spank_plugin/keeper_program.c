@@ -56,6 +56,14 @@ static void redirect_output(const struct keeper *keeper) {
     (void)!write(2, line, (size_t)length);
 }
 
+static void park(const struct keeper *keeper) {
+    char list[64] = "";
+    if (keeper->is_parked) {
+        keeper_signal_park(list, sizeof(list));
+    }
+    keeper->config->set_environment(keeper->config->argument, "CKPTLESS_SIGNALS_HELD", list[0] ? list : NULL);
+}
+
 void keeper_leave_group(void) {
     if (tcgetpgrp(0) != getpgrp()) {
         (void)setpgid(0, 0);
@@ -85,6 +93,7 @@ bool keeper_program_fork(struct keeper *keeper) {
         keeper_signal_restore(keeper);
         apply_environment(keeper);
         redirect_output(keeper);
+        park(keeper);
         return true;
     }
     keeper->program = child > 0 ? child : 0;

@@ -6,6 +6,7 @@
  *   - a terminal signals its whole foreground group, in which the program is too;
  *   - kill(0, ...) by a program of the same group reaches the keeper by accident.
  */
+#include <stdio.h>
 #include <unistd.h>
 
 #include "spank_plugin/descriptors.h"
@@ -45,14 +46,33 @@ enum keeper_signal_meaning keeper_signal_judge(const struct keeper *keeper, cons
     }
     if (info->ssi_code == SI_KERNEL) {
         *ret_is_ending = number == SIGHUP; /* the terminal is gone */
-        return KEEPER_SIGNAL_SILENT;
+        return number == SIGINT || number == SIGQUIT ? KEEPER_SIGNAL_KNOWN : KEEPER_SIGNAL_SILENT;
     }
     bool from_stepd = sender == keeper->config->stepd_pid, from_parent = sender == keeper->config->parent_pid;
     if (!from_stepd && !from_parent && is_from_inside(keeper, sender)) {
         return KEEPER_SIGNAL_SILENT;
     }
     *ret_is_ending = number == SIGTERM || number == SIGINT || number == SIGQUIT || number == SIGHUP;
-    return from_stepd && keeper->config->everyone_is_signalled ? KEEPER_SIGNAL_SILENT : KEEPER_SIGNAL_FORWARD;
+    return from_stepd && keeper->config->everyone_is_signalled ? KEEPER_SIGNAL_KNOWN : KEEPER_SIGNAL_FORWARD;
+}
+
+void keeper_signal_park(char *ret_list, size_t capacity) {
+    static const int numbers[] = { SIGHUP, SIGINT, SIGQUIT, SIGUSR1, SIGUSR2, SIGTERM, SIGCONT };
+    sigset_t parked, before;
+    size_t used = 0;
+    sigemptyset(&parked);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        sigaddset(&parked, numbers[i]);
+    }
+    ret_list[0] = '\0';
+    if (sigprocmask(SIG_BLOCK, &parked, &before) != 0) {
+        return;
+    }
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && used < capacity; i++) {
+        if (!sigismember(&before, numbers[i])) {
+            used += (size_t)snprintf(ret_list + used, capacity - used, "%s%d", used ? "," : "", numbers[i]);
+        }
+    }
 }
 
 void keeper_signal_restore(const struct keeper *keeper) {

@@ -25,9 +25,9 @@
 #define CORE_NS_PER_MS 1000000ull
 #define CORE_NEVER UINT64_MAX
 #define CORE_EXIT_GAVE_UP 93u
-#define CORE_EXIT_TERMINATED 143u                   /* in END when Slurm ends the step: nobody in finish may hear OK */
-#define CORE_LINGER_NS (5000u * CORE_NS_PER_MS)     /* how long the leader waits for the ranks' exit codes */
-#define CORE_KILL_WAIT_NS (35000u * CORE_NS_PER_MS) /* ... when Slurm ends the step: its KillWait and a little */
+#define CORE_EXIT_TERMINATED 143u               /* in END when Slurm ends the step: nobody in finish may hear OK */
+#define CORE_LINGER_NS (5000u * CORE_NS_PER_MS) /* how long the leader waits for the ranks' exit codes */
+#define CORE_KILL_WAIT_NS (35000u * CORE_NS_PER_MS) /* ... when Slurm ends the step while not every program is up */
 #define CORE_EARLY_NS (30000u * CORE_NS_PER_MS) /* without the library, exits in this time may be the program's own */
 #define CORE_LOSS_UNTOLD (WIRE_NONE - 1)        /* lead_rank.loss: needs a seat, is no loss to report */
 #define CORE_ASSEMBLE_NS (30000u * CORE_NS_PER_MS) /* who has not joined by then (after the roll call) is lost */
@@ -79,6 +79,7 @@ struct lead_rank {
     bool exited;       /* ended for good; exit_code counts */
     bool pending;      /* ended with exit_code; by judge_ns it is known whether that was its own doing */
     bool aborted;      /* pending: it wants all to end */
+    bool signalled;    /* pending, by a signal that Slurm has sent */
     bool excused;      /* its next respawn is not counted against it */
     uint64_t judge_ns; /* until then a fault elsewhere explains its exit; CORE_NEVER: nothing to judge */
     uint32_t exit_code;
@@ -161,6 +162,7 @@ struct core {
     bool killed;   /* ... and the programs with it: nothing more to say */
     bool finished; /* END because every rank has finished */
     uint64_t heartbeat_next_ns, lease_end_ns, held_ns, ticked_ns;
+    uint64_t patience_ns; /* until then a lease that has ended holds nobody: this helper stood still itself */
     uint64_t plan_step, plan_epoch;
     uint8_t plan_token[16];
     uint32_t source_count;
@@ -256,6 +258,7 @@ void ending_on_finished(struct core *core, const struct wire_message *message);
 void ending_on_exit(struct core *core, uint32_t rank, const struct wire_loss *loss);
 void ending_give_up(struct core *core, uint32_t exit_code, const char *text);
 void ending_by_slurm(struct core *core);
+void ending_of_all(struct core *core);              /* every rank has exited, the last ones at the same moment */
 void ending_send(struct core *core, uint32_t peer); /* END again, to one */
 void ending_check(struct core *core);
 

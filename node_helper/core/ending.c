@@ -52,9 +52,39 @@ void ending_by_slurm(struct core *core) {
     if (core->leader->phase >= LEAD_ENDING) {
         return;
     }
-    core->leader->by_slurm = true;
+    /* How long programs that run may take for their end is between Slurm and them. But of a program that was about to be
+     * started no end may ever be told. */
+    struct leader *leader = core->leader;
+    bool all_run = leader->phase == LEAD_RUNNING ||
+                   (leader->phase != LEAD_ASSEMBLING && !leader->library_seen && !leader->recovering);
+    leader->by_slurm = true;
     decide(core, 0, false, "Slurm ends the step");
-    core->leader->linger_ns = core->now_ns + CORE_KILL_WAIT_NS; /* not every program was running */
+    leader->linger_ns = all_run ? CORE_NEVER : core->now_ns + CORE_KILL_WAIT_NS;
+}
+
+void ending_of_all(struct core *core) {
+    bool failed = false;
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        struct lead_rank *rank = &core->leader->ranks[i];
+        rank->exited = true; /* decide() has done with the rest */
+        failed = failed || rank->exit_code != 0;
+    }
+    decide(core, 0, false,
+           failed && core->leader->library_seen ? "the program has ended by itself with an error"
+                                                : "every program has ended");
+}
+
+/* Slurm has asked for the end, and every rank has come to finish: they are done after all. */
+static void finish_by_slurm(struct core *core) {
+    struct leader *leader = core->leader;
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        if (!leader->ranks[i].finished) {
+            return;
+        }
+    }
+    leader->by_slurm = false;
+    struct wire_message message = end_message(core);
+    emit_to_all(core, &message);
 }
 
 void ending_on_finished(struct core *core, const struct wire_message *message) {
@@ -65,6 +95,10 @@ void ending_on_finished(struct core *core, const struct wire_message *message) {
         return;
     }
     leader->ranks[index].finished = true;
+    if (leader->phase == LEAD_ENDING && leader->by_slurm) {
+        finish_by_slurm(core);
+        return;
+    }
     for (uint32_t i = 0; i < core->rank_count; i++) {
         if (!leader->ranks[i].finished && !leader->ranks[i].exited) {
             return;
@@ -75,7 +109,8 @@ void ending_on_finished(struct core *core, const struct wire_message *message) {
 
 static uint32_t code_of(const struct wire_loss *loss) {
     bool is_exit = loss->cause == WIRE_CAUSE_EXIT || loss->cause == WIRE_CAUSE_ABORTED;
-    return is_exit ? loss->detail : loss->cause == WIRE_CAUSE_SIGNAL ? 128 + loss->detail : 1;
+    bool is_signal = loss->cause == WIRE_CAUSE_SIGNAL || loss->cause == WIRE_CAUSE_SIGNALLED;
+    return is_exit ? loss->detail : is_signal ? 128 + loss->detail : 1;
 }
 
 void ending_on_exit(struct core *core, uint32_t index, const struct wire_loss *loss) {
@@ -84,7 +119,8 @@ void ending_on_exit(struct core *core, uint32_t index, const struct wire_loss *l
     rank->exited = true;
     rank->exit_code = code_of(loss);
     if (leader->phase >= LEAD_ENDING) {
-        if (leader->linger_ns == CORE_NEVER) {
+        /* What Slurm ends may take its grace time, each rank its own; who dies meanwhile falls silent. */
+        if (leader->linger_ns == CORE_NEVER && !leader->by_slurm) {
             leader->linger_ns = core->now_ns + CORE_LINGER_NS;
         }
         return;

@@ -31,8 +31,10 @@ static bool may_be_own(const struct core *core, const struct lead_rank *rank) {
 static struct wire_loss held_loss(const struct core *core, uint32_t index) {
     const struct lead_rank *rank = &core->leader->ranks[index];
     return (struct wire_loss){ .rank = index,
-                               .cause = rank->aborted ? WIRE_CAUSE_ABORTED : WIRE_CAUSE_EXIT,
-                               .detail = rank->exit_code };
+                               .cause = rank->aborted     ? WIRE_CAUSE_ABORTED
+                                        : rank->signalled ? WIRE_CAUSE_SIGNALLED
+                                                          : WIRE_CAUSE_EXIT,
+                               .detail = rank->signalled ? rank->exit_code - 128 : rank->exit_code };
 }
 
 static void pass_on(struct core *core, uint32_t index) {
@@ -57,31 +59,38 @@ static void hold(struct core *core, uint32_t index, const struct wire_loss *loss
     struct lead_rank *rank = &core->leader->ranks[index];
     rank->pending = true;
     rank->aborted = loss->cause == WIRE_CAUSE_ABORTED;
-    rank->exit_code = loss->detail;
+    rank->signalled = loss->cause == WIRE_CAUSE_SIGNALLED;
+    rank->exit_code = rank->signalled ? 128 + loss->detail : loss->detail;
     rank->judge_ns = core->now_ns + window_ns(core);
-    for (uint32_t i = 0; i < core->rank_count && nobody_runs(core); i++) {
-        if (core->leader->ranks[i].pending) {
-            pass_on(core, i);
-        }
+    if (nobody_runs(core)) {
+        ending_of_all(core);
     }
+}
+
+/* The others have survived the signal: it was meant for them, and this one could not take it. */
+static void lose_signalled(struct core *core, uint32_t index) {
+    struct wire_loss loss = held_loss(core, index);
+    core->leader->ranks[index].pending = false;
+    leader_lose_rank(core, index, &loss);
 }
 
 void judge_on_loss(struct core *core, uint32_t index, const struct wire_loss *loss) {
     struct leader *leader = core->leader;
     struct lead_rank *rank = &leader->ranks[index];
-    bool exit = loss->cause == WIRE_CAUSE_EXIT, aborted = loss->cause == WIRE_CAUSE_ABORTED;
+    bool exit = loss->cause == WIRE_CAUSE_EXIT;
+    bool is_word = loss->cause == WIRE_CAUSE_ABORTED || loss->cause == WIRE_CAUSE_SIGNALLED;
     if (leader->phase >= LEAD_ENDING ||
         (exit && loss->detail == 0 && (!leader->committed_once || leader->program_error))) {
         ending_on_exit(core, index, loss);
         rank->judge_ns = leader->phase < LEAD_ENDING ? core->now_ns + core->config.grace_ns : CORE_NEVER;
-    } else if (!aborted && (!exit || loss->detail == 0)) {
+    } else if (!is_word && (!exit || loss->detail == 0)) {
         rank->judge_ns = CORE_NEVER;
         leader_lose_rank(core, index, loss);
         judge_on_fault(core, index);
     } else if (explained(core, index)) {
         rank->excused = true;
         leader_lose_rank(core, index, loss);
-    } else if (aborted || may_be_own(core, rank)) {
+    } else if (is_word || may_be_own(core, rank)) {
         hold(core, index, loss);
     } else {
         leader_lose_rank(core, index, loss);
@@ -120,7 +129,9 @@ void judge_on_tick(struct core *core) {
             rank->judge_ns = core->now_ns + window_ns(core); /* what explains it may still lie in a socket */
         } else if (core->now_ns >= rank->judge_ns) {
             rank->judge_ns = CORE_NEVER;
-            if (rank->pending) {
+            if (rank->pending && rank->signalled) {
+                lose_signalled(core, i);
+            } else if (rank->pending) {
                 pass_on(core, i);
             } else if (rank->exited && leader->library_seen) {
                 struct wire_loss loss = { .rank = i, .cause = WIRE_CAUSE_EXIT, .detail = 0 };

@@ -37,9 +37,18 @@ void lease_on_ack(struct core *core, const struct wire_message *message) {
     }
 }
 
+static uint64_t hold_ns(const struct core *core) {
+    return core->lease_end_ns > core->patience_ns ? core->lease_end_ns : core->patience_ns;
+}
+
 void lease_on_tick(struct core *core) {
     if (core->leader != NULL || core->killed) {
         return;
+    }
+    /* The whole step may have been suspended: the answer to a heartbeat of now tells. */
+    if (core->now_ns - core->ticked_ns > core->config.dead_after_ns / 2) {
+        core->patience_ns = core->now_ns + core->config.heartbeat_ns;
+        core->heartbeat_next_ns = core->now_ns;
     }
     if (core->now_ns >= core->heartbeat_next_ns) {
         lease_send(core); /* after END too: the leader waits for the exit codes of those who live */
@@ -47,7 +56,7 @@ void lease_on_tick(struct core *core) {
     if (core->ended) {
         return;
     }
-    if (!core->held && core->now_ns >= core->lease_end_ns) {
+    if (!core->held && core->now_ns >= hold_ns(core)) {
         core->held = true;
         core->held_ns = core->now_ns;
         emit(core, CORE_ACTION_HOLD);
@@ -70,8 +79,8 @@ uint64_t lease_next_deadline(const struct core *core) {
     if (core->ended) {
         return deadline;
     }
-    if (!core->held && core->lease_end_ns < deadline) {
-        deadline = core->lease_end_ns;
+    if (!core->held && hold_ns(core) < deadline) {
+        deadline = hold_ns(core);
     }
     if (core->held_ns != CORE_NEVER && core->held_ns + CORE_HELD_MAX_NS < deadline) {
         deadline = core->held_ns + CORE_HELD_MAX_NS;

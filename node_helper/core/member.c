@@ -192,13 +192,21 @@ static void on_reload_result(struct core *core, const struct wire_message *messa
     }
 }
 
-void member_end(struct core *core, uint32_t exit_code, bool kill) {
-    core->finished = !kill && exit_code == 0;
+static void finish_all(struct core *core) {
+    core->finished = true;
     for (uint32_t slot = 0; slot < core->slot_count; slot++) {
-        if (core->finished && core->slots[slot].call == MEMBER_CALL_FINISH) {
+        if (core->slots[slot].call == MEMBER_CALL_FINISH) {
             emit_slot(core, CORE_ACTION_ANSWER_FINISH, slot)->result = CKPTLESS_OK;
             core->slots[slot].call = MEMBER_CALL_NONE;
         }
+    }
+}
+
+void member_end(struct core *core, uint32_t exit_code, bool kill) {
+    if (!kill && exit_code == 0) {
+        finish_all(core);
+    }
+    for (uint32_t slot = 0; slot < core->slot_count; slot++) {
         cancel_pull(core, slot);
     }
     core->ended = true;
@@ -228,6 +236,10 @@ static void on_warm(struct core *core) {
 
 void member_on_message(struct core *core, const struct wire_message *message) {
     if (core->ended) {
+        /* Every rank stood in finish when the end had been asked for. */
+        if (message->type == WIRE_END && !core->killed && message->end.exit_code == 0) {
+            finish_all(core);
+        }
         return;
     }
     bool current = message->epoch == core->epoch;

@@ -171,6 +171,7 @@ static void act(struct shell *shell, const struct core_action *action) {
         slots_start(shell, action);
         break;
     case CORE_ACTION_PROMOTE:
+        slots_promoted(shell, &shell->slots[action->slot]);
         rpc_promoted(shell, &shell->slots[action->slot]);
         break;
     case CORE_ACTION_KILL:

@@ -54,6 +54,8 @@ static bool on_hello(struct keeper *keeper, const struct wire_keeper_message *me
     }
     keeper->slot = &shell->slots[message->slot];
     keeper->slot->keeper = keeper;
+    keeper->slot->keeper_pid = (pid_t)message->pid;
+    keeper->slot->keeper_is_second = message->status == 1;
     shell->keepers_up++;
     log_line("keeper of slot %u", message->slot);
     if (shell->is_over) {
@@ -80,6 +82,9 @@ static void on_message(struct keeper *keeper, const struct wire_keeper_message *
     case WIRE_KEEPER_ENDING:
         log_line("Slurm ends the step: signal %d", (int)message->status);
         shell_event(shell, &(struct core_event){ .type = CORE_EVENT_ENDING });
+        break;
+    case WIRE_KEEPER_SIGNALLED:
+        verdict_on_signal(slot, message->status);
         break;
     default:
         break;

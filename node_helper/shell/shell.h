@@ -9,6 +9,7 @@
  *   peers.c     connections between helpers
  *   keepers.c   the keepers' socket
  *   slots.c     a slot's program: page, bell, start, end
+ *   verdict.c   how a program ended: by itself, by a fault, or by Slurm
  *   rpc.c       what programs ask through PMIx, and the answers
  *   gather.c    all-gathers among nodes
  *   exchange.c  ckptless_exchange
@@ -56,6 +57,8 @@ struct slot {
     struct shell *shell;
     struct keeper *keeper; /* NULL: not connected */
     bool keeper_gone;      /* it was, and no other comes */
+    pid_t keeper_pid;
+    bool keeper_is_second; /* Slurm's signals reach the program first */
     uint32_t serial;       /* incarnation of the program that the core wants; 0: none yet */
     uint32_t rank;         /* at its START: the program's first rank; WIRE_NONE: parked */
     bool start_waits;      /* START is to be sent as soon as keeper and PMIx are there */
@@ -74,6 +77,9 @@ struct slot {
     struct event *probe; /* looks again after a ring, or after a lost PMIx connection */
     uint32_t probe_ms;
     bool disconnected;
+    struct event *verdict; /* pending: how the program ended (`end_status`) is known, and is told a little later */
+    int end_status;        /* as of waitpid(2); VERDICT_UNKNOWN: its keeper is gone */
+    uint64_t signalled;    /* bit N - 1: Slurm has sent the program signal N */
 
     void *reply; /* of the call that the program blocks in; NULL: none */
     enum wire_rpc_type call;
@@ -235,6 +241,9 @@ void slots_on_keeper_gone(struct shell *shell, struct slot *slot);
 void slots_on_disconnected(struct shell *shell, struct slot *slot);
 void slots_abort(struct shell *shell, struct slot *slot, int code);           /* PMIx_Abort() */
 void slots_ask_end(struct shell *shell, struct slot *slot, const char *text); /* ckptless_fail() */
+/* The core is told, once a program, how it ended. */
+void slots_report_ended(struct shell *shell, struct slot *slot, uint8_t cause, uint32_t detail, const char *text);
+void slots_promoted(struct shell *shell, struct slot *slot); /* the parked program has a rank */
 /* The process `pid` has called ckptless_init. */
 void slots_attach(struct slot *slot, pid_t pid);
 /* Whose memory and whose end count: the holder, else the root of the tree; 0: none. */
@@ -242,6 +251,16 @@ pid_t slots_holder(const struct slot *slot);
 void slots_set_lease(struct shell *shell, uint64_t until_ns);
 uint32_t slots_index(const struct shell *shell, const struct slot *slot);
 struct slot *slots_by_pmix(struct shell *shell, uint32_t pmix_rank, uint32_t pmix_serial);
+
+/* verdict.c */
+#define VERDICT_UNKNOWN (-1)
+void verdict_init(struct slot *slot);
+void verdict_fini(struct slot *slot);
+void verdict_reset(struct slot *slot); /* another program */
+/* The program has ended as `status` says. is_final: by the keeper's word; else seen, and the keeper's may be better. */
+void verdict_on_end(struct slot *slot, int status, bool is_final);
+void verdict_on_signal(struct slot *slot, int number); /* Slurm has sent it */
+void verdict_on_keeper_gone(struct slot *slot);
 
 /* rpc.c */
 bool rpc_init(struct shell *shell); /* needs the roster */

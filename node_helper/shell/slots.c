@@ -30,7 +30,7 @@ struct slot *slots_by_pmix(struct shell *shell, uint32_t pmix_rank, uint32_t pmi
     return NULL;
 }
 
-static void report_ended(struct shell *shell, struct slot *slot, uint8_t cause, uint32_t detail, const char *text) {
+void slots_report_ended(struct shell *shell, struct slot *slot, uint8_t cause, uint32_t detail, const char *text) {
     if (slot->ended) {
         return;
     }
@@ -44,14 +44,6 @@ static void report_ended(struct shell *shell, struct slot *slot, uint8_t cause, 
                                              .cause = cause,
                                              .detail = detail,
                                              .text = shell->in_step ? NULL : text });
-}
-
-static void report_status(struct shell *shell, struct slot *slot, int status) {
-    if (WIFSIGNALED(status)) {
-        report_ended(shell, slot, WIRE_CAUSE_SIGNAL, (uint32_t)WTERMSIG(status), NULL);
-    } else {
-        report_ended(shell, slot, WIRE_CAUSE_EXIT, (uint32_t)WEXITSTATUS(status), NULL);
-    }
 }
 
 /* The world's variables, then PMIx's; free(). 0: no memory. */
@@ -80,16 +72,17 @@ static void send_start(struct shell *shell, struct slot *slot) {
     char *block = NULL;
     slot->start_waits = false;
     if (pmixsrv_register_client(shell->pmix, slot->pmix_rank, &slot->pmix_serial) != PMIXSRV_OK) {
-        report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
+        slots_report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
         return;
     }
     size_t bytes = make_environment(shell, slot, &block);
     struct wire_keeper_message message = { .type = WIRE_KEEPER_START,
                                            .incarnation = slot->serial,
+                                           .status = slot->rank == WIRE_NONE ? 1 : 0,
                                            .environment_bytes = (uint32_t)bytes,
                                            .environment = block };
     if (bytes == 0 || !keepers_send(shell, slot, &message, slot->page->fd)) {
-        report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
+        slots_report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
     } else {
         slot->running = true;
     }
@@ -104,7 +97,7 @@ void slots_start_waiting(struct shell *shell) {
         }
         if (slot->keeper_gone) {
             slot->start_waits = false;
-            report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
+            slots_report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
         } else if (slot->keeper != NULL) {
             send_start(shell, slot);
         }
@@ -120,6 +113,7 @@ static void let_go(struct shell *shell, struct slot *slot) {
     page_release(slot->page);
     slot->page = NULL;
     (void)event_del(slot->probe);
+    verdict_reset(slot);
     table_fini(&slot->table);
     slot->table_sent = false;
     slot->pid = slot->holder = 0;
@@ -145,7 +139,7 @@ void slots_start(struct shell *shell, const struct core_action *action) {
     slot->pmix_serial = 0;
     slot->page = page_create(slot->serial, UINT64_MAX);
     if (slot->page == NULL) {
-        report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
+        slots_report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
         return;
     }
     atomic_store(&slot->page->shared->lease_end_ns, shell->lease_end_ns);
@@ -182,7 +176,7 @@ void slots_on_exited(struct shell *shell, struct slot *slot, const struct wire_k
     }
     slot->running = false;
     slot->status = message->status;
-    report_status(shell, slot, message->status);
+    verdict_on_end(slot, message->status, true);
     act_check_end(shell);
 }
 
@@ -190,14 +184,19 @@ void slots_on_keeper_gone(struct shell *shell, struct slot *slot) {
     slot->keeper_gone = true;
     slot->running = false;
     if (!shell->is_over && slot->serial != 0) {
-        report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
+        verdict_on_keeper_gone(slot);
     }
 }
 
 void slots_ask_end(struct shell *shell, struct slot *slot, const char *text) {
     struct wire_keeper_message message = { .type = WIRE_KEEPER_KILL, .incarnation = slot->serial };
     (void)keepers_send(shell, slot, &message, -1);
-    report_ended(shell, slot, WIRE_CAUSE_ASKED, 0, text);
+    slots_report_ended(shell, slot, WIRE_CAUSE_ASKED, 0, text);
+}
+
+void slots_promoted(struct shell *shell, struct slot *slot) {
+    struct wire_keeper_message message = { .type = WIRE_KEEPER_PROMOTED, .incarnation = slot->serial };
+    (void)keepers_send(shell, slot, &message, -1);
 }
 
 void slots_attach(struct slot *slot, pid_t pid) {
@@ -211,17 +210,17 @@ pid_t slots_holder(const struct slot *slot) {
     return slot->holder > 0 ? slot->holder : slot->pid;
 }
 
-/* ENDED: it has been reported. */
-static enum bell_verdict look(struct shell *shell, struct slot *slot) {
+/* ENDED: the verdict has it. */
+static enum bell_verdict look(struct slot *slot) {
     uint32_t crash = slot->page != NULL ? atomic_load(&slot->page->shared->crash_signal) : 0;
     int status = 0;
     if (crash > 0 && crash < NSIG) {
-        report_status(shell, slot, (int)crash); /* /proc says nothing before the core is written */
+        verdict_on_end(slot, (int)crash, false); /* /proc says nothing before the core is written */
         return BELL_ENDED;
     }
     enum bell_verdict verdict = slot->pid > 0 ? bell_probe(slots_holder(slot), &status) : BELL_UNKNOWN;
     if (verdict == BELL_ENDED) {
-        report_status(shell, slot, status);
+        verdict_on_end(slot, status, false);
     }
     return verdict;
 }
@@ -230,7 +229,7 @@ static enum bell_verdict look(struct shell *shell, struct slot *slot) {
 static void end_slot(struct shell *shell, struct slot *slot, enum wire_cause cause, uint32_t detail) {
     struct wire_keeper_message message = { .type = WIRE_KEEPER_KILL, .incarnation = slot->serial };
     (void)keepers_send(shell, slot, &message, -1);
-    report_ended(shell, slot, (uint8_t)cause, detail, NULL);
+    slots_report_ended(shell, slot, (uint8_t)cause, detail, NULL);
 }
 
 void slots_abort(struct shell *shell, struct slot *slot, int code) {
@@ -244,7 +243,7 @@ static void on_probe(evutil_socket_t fd, short what, void *arg) {
     struct shell *shell = slot->shell;
     (void)fd;
     (void)what;
-    enum bell_verdict verdict = slot->ended ? BELL_ENDED : look(shell, slot);
+    enum bell_verdict verdict = slot->ended ? BELL_ENDED : look(slot);
     if (verdict == BELL_ENDED || (verdict == BELL_UNKNOWN && slots_holder(slot) == slot->pid)) {
         return; /* UNKNOWN: the keeper's EXITED says how */
     }
@@ -279,7 +278,7 @@ static void on_ring(evutil_socket_t fd, short what, void *arg) {
             continue;
         }
         log_line("slot %u: the bell rings", ring.slot);
-        if (look(shell, slot) != BELL_ENDED && !slot->disconnected) {
+        if (look(slot) != BELL_ENDED && !slot->disconnected) {
             slot->probe_ms = 1;
             shell_timer_ms(slot->probe, slot->probe_ms);
         }
@@ -310,6 +309,7 @@ bool slots_init(struct shell *shell) {
         shell->slots[i].shell = shell;
         shell->slots[i].rank = WIRE_NONE;
         shell->slots[i].probe = shell_event_new(shell, -1, 0, on_probe, &shell->slots[i]);
+        verdict_init(&shell->slots[i]);
     }
     return event_add(shell->ring, NULL) == 0;
 }
@@ -319,6 +319,7 @@ void slots_fini(struct shell *shell) {
         if (shell->slots[i].probe != NULL) {
             let_go(shell, &shell->slots[i]);
             event_free(shell->slots[i].probe);
+            verdict_fini(&shell->slots[i]);
         }
     }
     free(shell->slots);

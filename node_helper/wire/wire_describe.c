@@ -90,6 +90,10 @@ void wire_cause_describe(uint8_t cause, uint32_t detail, const char *text, char 
     case WIRE_CAUSE_ABORTED:
         snprintf(ret_text, capacity, "aborted with code %" PRIu32, detail);
         break;
+    case WIRE_CAUSE_SIGNALLED:
+        snprintf(ret_text, capacity, "ended by signal %" PRIu32 " (%s), which Slurm has sent", detail,
+                 signal_words(detail));
+        break;
     default:
         snprintf(ret_text, capacity, "unknown cause %u", (unsigned)cause);
         break;

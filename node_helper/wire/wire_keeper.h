@@ -6,7 +6,8 @@
  * A keeper connects, says HELLO, and forks nothing until START. START: the tree of the slot's former program (if any)
  * is killed and reaped first, then the new program is forked. Each START is answered by STARTED, each end of the
  * program's first process by EXITED, once; CLEARED follows when no process of its tree is left. KILL kills the tree.
- * HOLD/CONTINUE stop and continue it. END: the tree is killed if it still lives, and the keeper ends with `status`.
+ * HOLD/CONTINUE stop and continue it. SIGNALLED and ENDING come before the end of a program that they may have brought
+ * about. A parked program gets no signal of Slurm's. END: the tree is killed if it still lives, and the keeper ends with `status`.
  */
 #ifndef CKPTLESS_WIRE_KEEPER_H
 #define CKPTLESS_WIRE_KEEPER_H
@@ -20,12 +21,15 @@
 #define WIRE_TOKEN_HEX 33u /* 32 hex digits and the NUL */
 
 enum wire_keeper_type {
-    WIRE_KEEPER_HELLO = 1, /* keeper -> helper: slot, pid */
+    WIRE_KEEPER_HELLO = 1, /* keeper -> helper: slot, pid; status: 1: Slurm's signals reach the program before its keeper */
     WIRE_KEEPER_STARTED,   /* incarnation, pid */
     WIRE_KEEPER_EXITED,    /* incarnation, pid, status */
     WIRE_KEEPER_CLEARED,   /* incarnation */
     WIRE_KEEPER_ENDING,    /* status: the signal that the keeper got and forwarded: Slurm is ending the step */
-    WIRE_KEEPER_START,     /* helper -> keeper: incarnation, environment; carries the page's descriptor */
+    WIRE_KEEPER_SIGNALLED, /* status: another signal from Slurm, that the program has got or is about to get */
+    WIRE_KEEPER_START,     /* helper -> keeper: incarnation, environment; carries the page's descriptor; status: 1: the
+                              program is parked */
+    WIRE_KEEPER_PROMOTED,  /* the parked program has a rank from now on */
     WIRE_KEEPER_KILL,
     WIRE_KEEPER_HOLD,
     WIRE_KEEPER_CONTINUE,

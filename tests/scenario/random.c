@@ -77,8 +77,12 @@ static void hit_node(struct sim *sim, uint64_t kind) {
     }
 }
 
-/* Nothing in this version finds a hanging program: in the end somebody kills it. */
+/* Nothing in this version finds a hanging program: in the end somebody kills it. So does Slurm with all programs of a step
+ * that it ends. */
 static void end_of_faults(struct sim *sim) {
+    for (uint32_t i = 0; sim->slurm_ends && i < sim->node_count * sim->slot_count; i++) {
+        program_dies(sim, i / sim->slot_count, i % sim->slot_count, WIRE_CAUSE_SIGNAL, 9);
+    }
     for (uint32_t rank = 0; rank < sim->rank_count; rank++) {
         uint32_t node = 0;
         struct sim_program *program = program_of_rank(sim, rank, &node);
@@ -96,6 +100,7 @@ void fault_happens(struct sim *sim) {
     }
     uint64_t kind = sim_random(sim, 200);
     if (kind == 0) {
+        sim->slurm_ends = true;
         sim_core(sim, (uint32_t)sim_random(sim, sim->node_count), (struct core_event){ .type = CORE_EVENT_ENDING });
         for (uint32_t i = 0; i < sim->node_count * sim->slot_count; i++) {
             program_dies(sim, i / sim->slot_count, i % sim->slot_count, WIRE_CAUSE_SIGNAL, 15);

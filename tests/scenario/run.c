@@ -14,6 +14,7 @@
  * of programs:
  *     commit [RANK...]   every rank, without RANK
  *     kill RANK, exit RANK CODE, abort RANK CODE
+ *     signal RANK N      it ends by a signal that Slurm has sent
  *     end-again RANK     the end of the program before, once more
  *     hang RANK          it ignores interrupts
  *     recover RANK       unasked
@@ -132,6 +133,8 @@ static void run_rank_command(const char *name, uint32_t number, uint32_t second)
         end_program(number, WIRE_CAUSE_EXIT, second);
     } else if (strcmp(name, "abort") == 0) {
         end_program(number, WIRE_CAUSE_ABORTED, second);
+    } else if (strcmp(name, "signal") == 0) {
+        end_program(number, WIRE_CAUSE_SIGNALLED, second);
     } else if (strcmp(name, "layout") == 0) {
         script.odd_layout_rank = number;
     } else if (strcmp(name, "loads") == 0) {

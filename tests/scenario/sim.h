@@ -82,6 +82,7 @@ struct sim {
     uint64_t planned_epoch, resumed_epoch, resumed_step;
     uint64_t committed_epoch[SIM_RANKS_MAX];
     uint64_t committer[SIM_RANKS_MAX];
+    bool slurm_ends;
     bool leader_lost;
 };
 

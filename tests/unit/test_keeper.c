@@ -34,6 +34,7 @@ struct fixture {
     int listen_fd, helper_fd; /* the helper's */
     int said_fd;              /* what the programs write */
     pid_t keeper;
+    bool is_parked; /* what is started */
     uint32_t launch_timeout_ms;
 };
 
@@ -210,6 +211,7 @@ static void order_start(struct fixture *f, uint32_t incarnation, const char *pro
          &(struct wire_keeper_message){ .type = WIRE_KEEPER_START,
                                         .slot = 1,
                                         .incarnation = incarnation,
+                                        .status = f->is_parked ? 1 : 0,
                                         .environment = environment,
                                         .environment_bytes = (uint32_t)length + 1 },
          page_fd);
@@ -382,6 +384,7 @@ static void signals_of_slurm_are_passed_on(void **state) {
     pid_t pid = start_program(f, 1, "deaf");
     read_said(f, line, sizeof(line));
     assert_int_equal(kill(f->keeper, SIGUSR1), 0);
+    assert_int_equal(expect(f, WIRE_KEEPER_SIGNALLED).status, SIGUSR1); /* before the program can end by it */
     read_said(f, line, sizeof(line));
     assert_string_equal(line, "usr1\n");
     assert_int_equal(kill(f->keeper, SIGTERM), 0); /* the program ignores it, and so does not end */
@@ -395,6 +398,26 @@ static void signals_of_slurm_are_passed_on(void **state) {
     int status = end_of_keeper(f);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 7);
+}
+
+/* What is pending would show as soon as it is not blocked any more: the library's test. */
+static void a_parked_program_gets_no_signal(void **state) {
+    struct fixture *f = *state;
+    char line[256];
+    f->is_parked = true;
+    pid_t pid = start_program(f, 1, "talk");
+    read_said(f, line, sizeof(line));
+    assert_string_equal(line, "RANK=7 OLD=unset page=1 keeper=1 blocked=1 group=1\n");
+    assert_int_equal(kill(pid, SIGUSR1), 0); /* as proctrack/linuxproc does */
+    assert_int_equal(kill(f->keeper, SIGUSR1), 0);
+    assert_int_equal(expect(f, WIRE_KEEPER_SIGNALLED).status, SIGUSR1);
+    assert_false(is_gone(pid));
+    assert_int_equal(kill(f->keeper, SIGTERM), 0);
+    assert_int_equal(expect(f, WIRE_KEEPER_ENDING).status, SIGTERM);
+    assert_false(is_gone(pid));
+    tell_simply(f, WIRE_KEEPER_END, 0);
+    expect_exit(f, 1, pid, SIGKILL);
+    expect_cleared(f, 1);
 }
 
 static void a_program_that_ends_at_sigterm_ends_the_keeper_like_itself(void **state) {
@@ -469,6 +492,7 @@ int main(void) {
         T(kill_reaches_the_whole_tree),
         T(hold_stops_the_tree_and_continue_lets_it_go),
         T(signals_of_slurm_are_passed_on),
+        T(a_parked_program_gets_no_signal),
         T(a_program_that_ends_at_sigterm_ends_the_keeper_like_itself),
         T(the_helpers_death_ends_the_tree_and_the_successor_is_found),
         T(nonsense_of_the_helper_is_its_death),

@@ -353,6 +353,7 @@ static void each_rank_gets_a_signal_of_slurm_once(void **state) {
     }
     assert_int_equal(kill(f->task, SIGTERM), 0);
     for (uint32_t i = 0; i < RANKS; i++) {
+        assert_int_equal(expect(f, i, WIRE_KEEPER_SIGNALLED).status, SIGUSR1);
         assert_int_equal(expect(f, i, WIRE_KEEPER_ENDING).status, SIGTERM);
         (void)expect(f, i, WIRE_KEEPER_EXITED);
     }

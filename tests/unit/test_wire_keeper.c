@@ -50,7 +50,7 @@ static void bad_packets_are_refused(void **state) {
         }
         bytes[count] = 0;
         assert_false(decode_copy(bytes, count + 1, &message));
-        static const uint8_t wrong[] = { 0, 2, 11, 255 };
+        static const uint8_t wrong[] = { 0, 2, 13, 255 };
         for (size_t i = 0; i < sizeof(wrong); i++) {
             memcpy(bad, bytes, count);
             bad[0] = wrong[i];
