@@ -49,10 +49,13 @@ lab_load() {
     . "$lab_dir/lab.env"
 }
 
-# Where the names of the lab's cgroups begin. Cgroups know no namespaces here: of two labs that have the same number, each in
-# a network namespace of its own, one would take the other's away.
+# Controllers of cgroup v1 of which each node has a part of its own.
+lab_controllers=(freezer memory)
+
+# Where the names of the lab's cgroups of a controller begin. Cgroups know no namespaces here: of two labs that have the
+# same number, each in a network namespace of its own, one would take the other's away.
 lab_cgroup() {
-    echo "/sys/fs/cgroup/freezer/ckl$(stat -L -c %i /proc/self/ns/net)-${lab_number}"
+    echo "/sys/fs/cgroup/$1/ckl$(stat -L -c %i /proc/self/ns/net)-${lab_number}"
 }
 
 need_root() {
@@ -112,9 +115,13 @@ ns_kill() {
 # Power for node_use's node: namespaces, slurmd. Needs the network namespace.
 node_start() {
     rm -f "$lab_dir/run/$node.pid" "$lab_dir/run/$node.init"
+    local controller
     if [ -e "$lab_dir/cgroup.conf" ]; then
-        mkdir -p "$(lab_cgroup)$node"
-        echo "$(lab_cgroup)$node" >"$lab_dir/run/$node.cgroup"
+        for controller in "${lab_controllers[@]}"; do
+            [ -d "/sys/fs/cgroup/$controller" ] || continue
+            mkdir -p "$(lab_cgroup "$controller")$node"
+            echo "$controller $(lab_cgroup "$controller")$node"
+        done >"$lab_dir/run/$node.cgroups"
     fi
     become setsid nsenter --net="/run/netns/$node_ns" unshare --uts --ipc --mount --pid --fork \
         bash "$lab_here/node-init" "$lab_dir" "$node" "$@" >>"$lab_dir/log/$node.init" 2>&1 &

@@ -30,6 +30,7 @@ struct keeper_config {
     pid_t parent_pid;           /* our parent, with which the keeper ends: slurmstepd, or a task's process above us */
     bool is_spare;              /* the slot is parked at first */
     bool everyone_is_signalled; /* Slurm's signals reach the whole tree (proctrack/linuxproc), not only the task */
+    int memory_score;           /* added to the program's oom_score_adj */
     uint32_t dump_ms_max;       /* how long a process of a tree that has to go may write its core */
     uint32_t launch_timeout_ms; /* for reaching the first helper */
     char address[128];          /* wire_keeper_address() */

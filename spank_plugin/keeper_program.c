@@ -64,6 +64,21 @@ static void park(const struct keeper *keeper) {
     keeper->config->set_environment(keeper->config->argument, "CKPTLESS_SIGNALS_HELD", list[0] ? list : NULL);
 }
 
+/* When memory is short the program's processes are killed before the helper, which would take all ranks of the node
+ * with it. A process may only raise its score. */
+static void raise_memory_score(const struct keeper *keeper) {
+    char text[16] = "";
+    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    if (fd >= 0 && read(fd, text, sizeof(text) - 1) > 0) {
+        long score = strtol(text, NULL, 10) + keeper->config->memory_score;
+        int length = snprintf(text, sizeof(text), "%ld", score > 1000 ? 1000 : score);
+        (void)!pwrite(fd, text, (size_t)length, 0);
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
 void keeper_leave_group(void) {
     if (tcgetpgrp(0) != getpgrp()) {
         (void)setpgid(0, 0);
@@ -91,6 +106,7 @@ bool keeper_program_fork(struct keeper *keeper) {
         }
         keeper_leave_group();
         keeper_signal_restore(keeper);
+        raise_memory_score(keeper);
         apply_environment(keeper);
         redirect_output(keeper);
         park(keeper);

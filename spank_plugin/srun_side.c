@@ -3,8 +3,8 @@
  * reads what it says. Knows the lines of that pipe and nothing of the protocol between the nodes.
  *
  * To the program: lines key=value and an empty line on its descriptor 0, which then stays open: its EOF says that srun
- * has gone. From the program, on its descriptor 3: "ready port=P secret=S token=T", then "exit code=N lost=K" or "fail
- * text=...".
+ * has gone. From the program, on its descriptor 3: "ready port=P secret=S token=T", then "exit code=N lost=K
+ * [memory=1]" or "fail text=...".
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -219,8 +219,8 @@ static bool await_ready(struct launcher *launcher) {
 /* What srun ends with where Slurm cannot know it; -1: as Slurm says. */
 static atomic_int decided_code = -1;
 
-/* After all exit handlers, Slurm's spank_fini among them; also when srun ends by itself, because a node that was given up
- * has come back and said how its tasks ended. */
+/* After all exit handlers, Slurm's spank_fini among them; also when srun ends by itself, because a node that was given
+ * up has come back and said how its tasks ended. */
 __attribute__((destructor)) static void exit_as_decided(void) {
     int code = atomic_load(&decided_code);
     if (code >= 0) {
@@ -267,12 +267,16 @@ static void end_srun(const struct launcher *launcher, int code) {
 
 static void *read_answers(void *argument) {
     struct launcher *launcher = argument;
-    char line[sizeof(launcher->line)], text[WIRE_TEXT_BYTES], code[16], lost[16];
+    char line[sizeof(launcher->line)], text[WIRE_TEXT_BYTES], code[16], lost[16], memory[16];
     bool is_over = false;
     while (read_line(launcher, -1, line, sizeof(line))) {
         if (strncmp(line, "exit ", 5) == 0 && find_value(line, "code", code, sizeof(code)) &&
             find_value(line, "lost", lost, sizeof(lost))) {
             is_over = true;
+            if (find_value(line, "memory", memory, sizeof(memory))) {
+                /* For Slurm a task ends as out of memory when one of its processes ever was. */
+                atomic_store(&decided_code, (int)(strtoul(code, NULL, 10) & 0xff));
+            }
             if (strtoul(lost, NULL, 10) > 0) {
                 atomic_store(&decided_code, (int)(strtoul(code, NULL, 10) & 0xff));
                 atomic_store(&launcher->is_read, true);

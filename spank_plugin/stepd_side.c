@@ -190,11 +190,25 @@ static const char *describe_output(struct task *task) {
     return task->output;
 }
 
+/* So many thousandths of the step's memory that a program with nothing is above a helper with all that it may need. */
+static int memory_score(spank_t spank) {
+    const uint64_t helper_mb = 64;
+    uint64_t step_mb = 0;
+    long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+    uint64_t all_mb = pages > 0 && page_bytes > 0 ? (uint64_t)pages * (uint64_t)page_bytes >> 20 : 1;
+    if (spank_get_item(spank, S_STEP_ALLOC_MEM, &step_mb) != ESPANK_SUCCESS || step_mb == 0 || step_mb > all_mb) {
+        step_mb = all_mb;
+    }
+    uint64_t score = 1 + helper_mb * 1000 / (step_mb ? step_mb : 1);
+    return score < 500 ? (int)score : 500;
+}
+
 static void describe_keeper(struct task *task, struct keeper_config *config) {
     config->slot = (uint32_t)task->local * option_get()->settings.ranks;
     config->stepd_pid = config->parent_pid = getppid();
     config->is_spare = task->start.launch.node + option_get()->settings.spares >= task->start.launch.node_count;
     config->everyone_is_signalled = everyone_is_signalled();
+    config->memory_score = memory_score(task->spank);
     config->dump_ms_max = (uint32_t)option_get()->settings.grace_ms;
     config->launch_timeout_ms = (uint32_t)option_get()->settings.launch_timeout_ms;
     config->output = describe_output(task);

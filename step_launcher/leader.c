@@ -91,12 +91,18 @@ static void tell_report(struct leader *leader, const struct wire_report *report)
     }
 }
 
-static uint32_t count_items(const char *list) {
-    uint32_t count = list[0] != '\0' ? 1 : 0;
-    for (; *list != '\0'; list++) {
-        count += *list == ',' ? 1 : 0;
+/* The result's text: numbers of nodes, and words, with commas between them. */
+static uint32_t count_nodes(const char *list) {
+    uint32_t count = 0;
+    for (; *list != '\0'; list += strcspn(list, ","), list += *list == ',' ? 1 : 0) {
+        count += *list >= '0' && *list <= '9' ? 1 : 0;
     }
     return count;
+}
+
+static bool has_word(const char *list, const char *word) {
+    const char *at = strstr(list, word);
+    return at != NULL && (at == list || at[-1] == ',') && (at[strlen(word)] == ',' || at[strlen(word)] == '\0');
 }
 
 void leader_on_message(struct leader *leader, const struct wire_message *message) {
@@ -104,8 +110,8 @@ void leader_on_message(struct leader *leader, const struct wire_message *message
     if (message->type == WIRE_REPORT) {
         tell_report(leader, &message->report); /* also after the result */
     } else if (message->type == WIRE_RESULT && !leader->is_over) {
-        output_answer(leader->output->plugin_fd, "exit code=%u lost=%u", message->end.exit_code,
-                      count_items(message->end.text));
+        output_answer(leader->output->plugin_fd, "exit code=%u lost=%u%s", message->end.exit_code,
+                      count_nodes(message->end.text), has_word(message->end.text, "memory") ? " memory=1" : "");
         be_over(leader);
     }
 }

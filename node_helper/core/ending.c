@@ -52,8 +52,8 @@ void ending_by_slurm(struct core *core) {
     if (core->leader->phase >= LEAD_ENDING) {
         return;
     }
-    /* How long programs that run may take for their end is between Slurm and them. But of a program that was about to be
-     * started no end may ever be told. */
+    /* How long programs that run may take for their end is between Slurm and them. But of a program that was about to
+     * be started no end may ever be told. */
     struct leader *leader = core->leader;
     bool all_run = leader->phase == LEAD_RUNNING ||
                    (leader->phase != LEAD_ASSEMBLING && !leader->library_seen && !leader->recovering);
@@ -109,7 +109,8 @@ void ending_on_finished(struct core *core, const struct wire_message *message) {
 
 static uint32_t code_of(const struct wire_loss *loss) {
     bool is_exit = loss->cause == WIRE_CAUSE_EXIT || loss->cause == WIRE_CAUSE_ABORTED;
-    bool is_signal = loss->cause == WIRE_CAUSE_SIGNAL || loss->cause == WIRE_CAUSE_SIGNALLED;
+    bool is_signal =
+        loss->cause == WIRE_CAUSE_SIGNAL || loss->cause == WIRE_CAUSE_SIGNALLED || loss->cause == WIRE_CAUSE_MEMORY;
     return is_exit ? loss->detail : is_signal ? 128 + loss->detail : 1;
 }
 

@@ -136,6 +136,9 @@ static void trace(struct shell *shell, const struct core_trace *trace) {
     if (trace->node_lost && trace->cause != WIRE_CAUSE_HELPER_DIED && trace->node < shell->node_count) {
         shell->node_was_lost[trace->node] = true;
     }
+    if (trace->type == CORE_TRACE_LOSS && trace->cause == WIRE_CAUSE_MEMORY) {
+        shell->memory_was_short = true;
+    }
     rollcall_report(shell, trace);
     if (core_is_leader(shell->core)) {
         shrink_on_trace(shell, trace);

@@ -9,6 +9,8 @@ ckptlessd_SOURCES = \
 	node_helper/shell/gather.c \
 	node_helper/shell/keepers.c \
 	node_helper/shell/log.c \
+	node_helper/shell/memory.c \
+	node_helper/shell/memory.h \
 	node_helper/shell/log.h \
 	node_helper/shell/main.c \
 	node_helper/shell/page.c \
@@ -44,6 +46,7 @@ shell_tests = \
 	tests/unit/test_bell \
 	tests/unit/test_gather \
 	tests/unit/test_report \
+	tests/unit/test_memory \
 	tests/unit/test_table \
 	tests/unit/test_world
 check_PROGRAMS += $(shell_tests)
@@ -60,6 +63,9 @@ tests_unit_test_gather_LDADD = $(CMOCKA_LIBS)
 tests_unit_test_report_SOURCES = tests/unit/test_report.c node_helper/shell/report.c
 tests_unit_test_report_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(JANSSON_CFLAGS)
 tests_unit_test_report_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS) $(JANSSON_LIBS)
+tests_unit_test_memory_SOURCES = tests/unit/test_memory.c node_helper/shell/memory.c
+tests_unit_test_memory_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_memory_LDADD = $(CMOCKA_LIBS)
 tests_unit_test_table_SOURCES = tests/unit/test_table.c node_helper/shell/table.c
 tests_unit_test_table_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(XXHASH_CFLAGS)
 tests_unit_test_table_LDADD = $(CMOCKA_LIBS) $(XXHASH_LIBS)

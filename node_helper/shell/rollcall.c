@@ -277,6 +277,9 @@ void rollcall_result(struct shell *shell, uint32_t exit_code) {
                                      node);
         }
     }
+    if (shell->memory_was_short && used + 12 < sizeof(message.end.text)) {
+        snprintf(message.end.text + used, sizeof(message.end.text) - used, "%smemory", used ? "," : "");
+    }
     if (shell->launcher_is_up && !shell->result_sent) {
         peers_send(shell, shell->launcher, &message);
     }

@@ -31,6 +31,7 @@
 #include "node_helper/net/net.h"
 #include "node_helper/shell/bell.h"
 #include "node_helper/shell/log.h"
+#include "node_helper/shell/memory.h"
 #include "node_helper/shell/page.h"
 #include "node_helper/shell/table.h"
 #include "node_helper/shell/world.h"
@@ -69,7 +70,8 @@ struct slot {
     pid_t pid;             /* root of the rank's tree; 0: not known */
     pid_t attached_pid;    /* who called ckptless_init, by its own word */
     pid_t holder;          /* the process in it that called ckptless_init and holds the regions; 0: not known */
-    int status;            /* of the last program that ended, as of waitpid(2) */
+    struct memory_watch memory;
+    int status; /* of the last program that ended, as of waitpid(2) */
     bool end_sent;
     uint32_t pmix_rank, pmix_serial;
     struct page *page;
@@ -83,8 +85,8 @@ struct slot {
 
     void *reply; /* of the call that the program blocks in; NULL: none */
     enum wire_rpc_type call;
-    struct table table; /* of its last recover */
-    bool table_sent;    /* to this leader, over this connection */
+    struct table table;     /* of its last recover */
+    bool table_sent;        /* to this leader, over this connection */
     struct slot_pull *pull; /* NULL: none waits */
     uint32_t pull_id;       /* under way; 0: none */
 };
@@ -167,7 +169,8 @@ struct shell {
     bool end_kills;
     bool result_sent;
     uint32_t end_code;
-    bool *node_was_lost; /* leader, by node */
+    bool *node_was_lost;   /* leader, by node */
+    bool memory_was_short; /* leader: a rank was killed for want of it */
     uint64_t began_ns;
     struct event *farewell;
     struct event *give_up; /* this helper cannot do its part, and its word is on its way */
@@ -178,7 +181,8 @@ struct shell {
 uint64_t shell_now_ns(void);
 /* The helper's part is over: sends what is queued, ends the loop. */
 void shell_leave(struct shell *shell, int exit_code);
-/* Ends all keepers (with 93; those of a spare, which nobody misses, with 0), and then the helper. reason: for the log. */
+/* Ends all keepers (with 93; those of a spare, which nobody misses, with 0), and then the helper. reason: for the log.
+ */
 void shell_abandon(struct shell *shell, const char *reason);
 /* As shell_abandon, after one line for the user. */
 void shell_give_up(struct shell *shell, const char *reason);
@@ -201,9 +205,9 @@ void rollcall_on_open(struct shell *shell);
 void rollcall_on_frame(struct shell *shell, const struct wire_message *message);
 void rollcall_on_close(struct shell *shell, const char *why);
 void rollcall_report(struct shell *shell, const struct core_trace *trace);
-void rollcall_warn(struct shell *shell, const char *text); /* about this node; any helper */
+void rollcall_warn(struct shell *shell, const char *text);                    /* about this node; any helper */
 void rollcall_forward(struct shell *shell, const struct wire_report *report); /* leader: a member's */
-void rollcall_say_unsaid(struct shell *shell); /* the connection to the leader is up */
+void rollcall_say_unsaid(struct shell *shell);                                /* the connection to the leader is up */
 void rollcall_result(struct shell *shell, uint32_t exit_code);
 /* roster or WELCOME: makes the core and everything that needs to know the world. */
 bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster);
@@ -293,7 +297,8 @@ struct gather_part {
 };
 /* data: all nodes' parts, joined in the order of the nodes; borrowed. NULL: the epoch has ended first. */
 typedef void gather_done_fn(struct shell *shell, void *arg, const uint8_t *data, size_t bytes);
-/* part is copied; done is called once. False: it is not begun: no memory, too large, or one of this key is under way. */
+/* part is copied; done is called once. False: it is not begun: no memory, too large, or one of this key is under way.
+ */
 bool gather_begin(struct shell *shell, const struct gather_part *part, gather_done_fn *done, void *arg);
 void gather_on_part(struct shell *shell, const struct wire_message *message);
 void gather_on_answer(struct shell *shell, const struct wire_message *message);

@@ -166,6 +166,7 @@ void slots_on_started(struct shell *shell, struct slot *slot, const struct wire_
     if (slot->attached) {
         slots_attach(slot, slot->attached_pid); /* it called before its keeper's word was read */
     }
+    memory_watch_begin(&slot->memory, slot->pid);
     struct bell_ring ring = { .slot = slots_index(shell, slot), .serial = slot->serial };
     slot->bell = bell_create(slot->page, shell->ring_write_fd, ring);
 }

@@ -9,6 +9,7 @@
  * other keepers live on, it was somebody else's after all.
  */
 #include <signal.h>
+#include <string.h>
 #include <sys/wait.h>
 
 #include "node_helper/shell/shell.h"
@@ -16,12 +17,27 @@
 #define MOMENT_MS 2
 #define OTHERS_MS 200 /* for the end of the other keepers */
 
+/* Ranks may share a cgroup: what one was killed for is not told of another. */
+static bool was_out_of_memory(struct slot *slot) {
+    const struct shell *shell = slot->shell;
+    bool was = memory_watch_look(&slot->memory);
+    for (uint32_t i = 0; was && i < shell->slot_count; i++) {
+        struct memory_watch *other = &shell->slots[i].memory;
+        if (strcmp(other->path, slot->memory.path) == 0) {
+            other->kills = slot->memory.kills;
+        }
+    }
+    return was;
+}
+
 static void report(struct slot *slot) {
     int status = slot->end_status;
     if (status == VERDICT_UNKNOWN) {
         slots_report_ended(slot->shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
     } else if (!WIFSIGNALED(status)) {
         slots_report_ended(slot->shell, slot, WIRE_CAUSE_EXIT, (uint32_t)WEXITSTATUS(status), NULL);
+    } else if (WTERMSIG(status) == SIGKILL && was_out_of_memory(slot)) {
+        slots_report_ended(slot->shell, slot, WIRE_CAUSE_MEMORY, SIGKILL, NULL);
     } else {
         bool by_slurm = slot->signalled & (1ull << (WTERMSIG(status) - 1));
         slots_report_ended(slot->shell, slot, by_slurm ? WIRE_CAUSE_SIGNALLED : WIRE_CAUSE_SIGNAL,

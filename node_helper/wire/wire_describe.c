@@ -60,6 +60,9 @@ void wire_cause_describe(uint8_t cause, uint32_t detail, const char *text, char 
     case WIRE_CAUSE_SIGNAL:
         snprintf(ret_text, capacity, "killed by signal %" PRIu32 " (%s)", detail, signal_words(detail));
         break;
+    case WIRE_CAUSE_MEMORY:
+        snprintf(ret_text, capacity, "killed by signal %" PRIu32 " (%s), out of memory", detail, signal_words(detail));
+        break;
     case WIRE_CAUSE_EXIT:
         snprintf(ret_text, capacity, "exited with code %" PRIu32, detail);
         break;

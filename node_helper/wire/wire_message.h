@@ -88,6 +88,7 @@ enum wire_cause {
     WIRE_CAUSE_RECOVER,     /* called recover and no loss was found: a new epoch is begun for it */
     WIRE_CAUSE_ABORTED,     /* called PMIx_Abort, for all; detail: exit code, not 0 */
     WIRE_CAUSE_SIGNALLED,   /* by a signal that Slurm has sent; detail: its number */
+    WIRE_CAUSE_MEMORY,      /* killed by the kernel for want of memory; detail: signal number */
     WIRE_CAUSE_COUNT
 };
 

@@ -8,6 +8,7 @@
  *           [--environment PREFIX]   in each world, its environment goes to PREFIX.EPOCH.RANK
  *           [--listen PORT]          each rank listens there, and cannot begin while somebody else does
  *           [--odd-rank R]           the rank (of the first start) that does what follows:
+ *           [--odd-once DIR]         only if it can make that directory
  *           [--odd-bytes N]          registers its region with that size
  *           [--odd-step N]           calls ckptless_reloaded with that step
  *           [--odd-close init|recover|step]   closes every descriptor just before that
@@ -23,6 +24,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,7 +37,7 @@ enum close_when { CLOSE_NEVER, CLOSE_INIT, CLOSE_RECOVER, CLOSE_STEP };
 
 struct options {
     uint64_t steps, step_ms, bytes, print_every, lines, listen, odd_bytes, odd_step, odd_memory;
-    const char *environment;
+    const char *environment, *odd_once;
     int odd_rank, odd_exit; /* -1: none */
     enum close_when odd_close;
 };
@@ -200,6 +202,7 @@ static enum close_when parse_close(const char *text) {
 static void parse(struct options *options, int argc, char **argv) {
     enum {
         STEPS = 1,
+        ONCE,
         STEP_MS,
         BYTES,
         PRINT,
@@ -214,13 +217,21 @@ static void parse(struct options *options, int argc, char **argv) {
         ODD_EXIT
     };
     static const struct option table[] = {
-        { "steps", required_argument, NULL, STEPS },          { "step-ms", required_argument, NULL, STEP_MS },
-        { "bytes", required_argument, NULL, BYTES },          { "print-every", required_argument, NULL, PRINT },
-        { "lines", required_argument, NULL, LINES },          { "environment", required_argument, NULL, ENVIRONMENT },
-        { "listen", required_argument, NULL, LISTEN },        { "odd-memory", required_argument, NULL, ODD_MEMORY },
-        { "odd-rank", required_argument, NULL, RANK },        { "odd-bytes", required_argument, NULL, ODD_BYTES },
-        { "odd-step", required_argument, NULL, ODD_STEP_AT }, { "odd-close", required_argument, NULL, ODD_CLOSE },
-        { "odd-exit", required_argument, NULL, ODD_EXIT },    { NULL, 0, NULL, 0 },
+        { "steps", required_argument, NULL, STEPS },
+        { "step-ms", required_argument, NULL, STEP_MS },
+        { "bytes", required_argument, NULL, BYTES },
+        { "print-every", required_argument, NULL, PRINT },
+        { "lines", required_argument, NULL, LINES },
+        { "environment", required_argument, NULL, ENVIRONMENT },
+        { "listen", required_argument, NULL, LISTEN },
+        { "odd-memory", required_argument, NULL, ODD_MEMORY },
+        { "odd-rank", required_argument, NULL, RANK },
+        { "odd-once", required_argument, NULL, ONCE },
+        { "odd-bytes", required_argument, NULL, ODD_BYTES },
+        { "odd-step", required_argument, NULL, ODD_STEP_AT },
+        { "odd-close", required_argument, NULL, ODD_CLOSE },
+        { "odd-exit", required_argument, NULL, ODD_EXIT },
+        { NULL, 0, NULL, 0 },
     };
     *options = (struct options){ .steps = 20, .step_ms = 10, .bytes = 4096, .odd_rank = -1, .odd_exit = -1 };
     for (int key; (key = getopt_long(argc, argv, "", table, NULL)) != -1;) {
@@ -253,6 +264,9 @@ static void parse(struct options *options, int argc, char **argv) {
         case RANK:
             options->odd_rank = (int)number;
             break;
+        case ONCE:
+            options->odd_once = optarg;
+            break;
         case ODD_BYTES:
             options->odd_bytes = number;
             break;
@@ -277,7 +291,8 @@ int main(int argc, char **argv) {
     struct ckptless_world world = CKPTLESS_WORLD_INIT;
     parse(&options, argc, argv);
     const char *rank = getenv("RANK");
-    bool is_odd = rank && options.odd_rank >= 0 && atoi(rank) == options.odd_rank;
+    bool is_odd = rank && options.odd_rank >= 0 && atoi(rank) == options.odd_rank &&
+                  (!options.odd_once || mkdir(options.odd_once, 0777) == 0);
     uint64_t bytes = is_odd && options.odd_bytes ? options.odd_bytes : options.bytes;
     struct state state = { .words = calloc(1, bytes), .count = bytes / sizeof(uint64_t) };
     if (!listen_on(options.listen)) {

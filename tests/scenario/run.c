@@ -13,7 +13,7 @@
  *     advance MS
  * of programs:
  *     commit [RANK...]   every rank, without RANK
- *     kill RANK, exit RANK CODE, abort RANK CODE
+ *     kill RANK, starve RANK, exit RANK CODE, abort RANK CODE
  *     signal RANK N      it ends by a signal that Slurm has sent
  *     end-again RANK     the end of the program before, once more
  *     hang RANK          it ignores interrupts
@@ -129,6 +129,8 @@ static void run_rank_command(const char *name, uint32_t number, uint32_t second)
     uint32_t slot = 0;
     if (strcmp(name, "kill") == 0) {
         end_program(number, WIRE_CAUSE_SIGNAL, 9);
+    } else if (strcmp(name, "starve") == 0) {
+        end_program(number, WIRE_CAUSE_MEMORY, 9);
     } else if (strcmp(name, "exit") == 0) {
         end_program(number, WIRE_CAUSE_EXIT, second);
     } else if (strcmp(name, "abort") == 0) {

@@ -131,7 +131,7 @@ leftovers() {
     awk '$NF ~ /^@.*ckptless/ { print "socket " $NF }' /proc/net/unix
     awk '$2 ~ /ckptless/ { print "mount " $2 }' /proc/mounts
     grep -H ckptless /etc/hosts || :
-    ls -d "/sys/fs/cgroup/freezer/ckl$(stat -L -c %i /proc/self/ns/net)"-* 2>/dev/null || :
+    ls -d /sys/fs/cgroup/{freezer,memory}/"ckl$(stat -L -c %i /proc/self/ns/net)"-* 2>/dev/null || :
 }
 
 # no_leftovers TITLE: what leftovers prints is what it printed when the test began, 5 s from now at the latest.

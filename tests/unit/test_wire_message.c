@@ -314,6 +314,7 @@ static void causes_have_sentences(void **state) {
         const char *text, *sentence;
     } rows[] = {
         { WIRE_CAUSE_SIGNAL, 9, "", "killed by signal 9 (Killed)" },
+        { WIRE_CAUSE_MEMORY, 9, "", "killed by signal 9 (Killed), out of memory" },
         { WIRE_CAUSE_SIGNAL, 4000000000u, "", "killed by signal 4000000000 (unknown signal)" },
         { WIRE_CAUSE_EXIT, 3, "", "exited with code 3" },
         { WIRE_CAUSE_ASKED, 0, "bad memory", "asked to be replaced: bad memory" },
