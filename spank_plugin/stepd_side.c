@@ -206,7 +206,8 @@ static int memory_score(spank_t spank) {
 static void describe_keeper(struct task *task, struct keeper_config *config) {
     config->slot = (uint32_t)task->local * option_get()->settings.ranks;
     config->stepd_pid = config->parent_pid = getppid();
-    config->is_spare = task->start.launch.node + option_get()->settings.spares >= task->start.launch.node_count;
+    config->is_spare =
+        task->start.launch.node + wire_settings_spare_nodes(&option_get()->settings) >= task->start.launch.node_count;
     config->everyone_is_signalled = everyone_is_signalled();
     config->memory_score = memory_score(task->spank);
     config->dump_ms_max = (uint32_t)option_get()->settings.grace_ms;
