@@ -102,6 +102,17 @@ static void on_loss(struct core *core, const struct wire_message *message) {
     judge_on_loss(core, index, &message->loss);
 }
 
+/* Every program that waits there is in ckptless_init. */
+static bool is_warm(const struct leader *leader, const struct lead_member *member) {
+    for (uint32_t i = 0; i < member->slot_count; i++) {
+        const struct lead_slot *slot = &leader->slots[member->slot_first + i];
+        if (slot->parked && !slot->warm) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static void on_attached(struct core *core, const struct wire_message *message) {
     struct leader *leader = core->leader;
     const struct wire_rank_step *at = &message->rank_step;
@@ -120,7 +131,9 @@ static void on_attached(struct core *core, const struct wire_message *message) {
     struct lead_slot *slot = &leader->slots[member->slot_first + at->slot];
     if (slot->parked && slot->serial == at->incarnation && !slot->warm) {
         slot->warm = true;
-        report_spare(core, member->node, "spare is warm");
+        if (is_warm(leader, member)) {
+            report_spare(core, member->node, "spare is warm");
+        }
     }
 }
 

@@ -88,7 +88,7 @@ chmod +x rank
 
 # begin OPTION...: six ranks of charlm, until they train; sets step, out.
 begin() {
-    wait_for 20 all_idle
+    wait_for 20 all_idle || bail "the nodes are idle: $(sinfo -h -N -o '%N %T %E')"
     out=$work/out
     srun "$@" ./rank "$charlm" --batch 2 --steps 200 --step-ms 10 --print-every 10 --data $words >"$out" 2>&1 &
     step=$!
