@@ -19,6 +19,8 @@ is "$(once -N1 --ckptless)" $'started: n1\ndone: 1 ranks\nexit 0' "one rank alon
 is "$(once -N1 -n3 --ckptless)" $'started: n1 n1 n1\ndone: 3 ranks\nexit 0' "three ranks on one node"
 is "$(once -N2 --ntasks-per-node=2 --ckptless=spares=1)" $'started: n1 n1 n2 n2\ndone: 4 ranks\nexit 0' \
     "two ranks on each of two nodes"
+is "$(once -N2 --ckptless=spares=1,ranks=3)" $'started: n1 n1 n1 n2 n2 n2\ndone: 6 ranks\nexit 0' \
+    "three ranks in a task on each of two nodes"
 is "$(once -N5 --ckptless)" $'started: n1 n2 n3 n4 n5\ndone: 5 ranks\nexit 0' "a rank on each of five nodes"
 
 # MPI_Abort while the others wait for it: they do not wait for ever.

@@ -19,8 +19,8 @@ lines_in() {
     [ "$(wc -l <"$1")" -ge "$2" ]
 }
 
-# signalled OPTION...: four ranks get USR1, then TERM; prints srun's code, and who had which signal how often.
-signalled() {
+# waiting OPTION...: four ranks of ./wait; sets step.
+waiting() {
     local i
     wait_for 20 all_idle
     rm -f going.* signals
@@ -30,6 +30,11 @@ signalled() {
     for i in 0 1 2 3; do
         wait_for 10 test -e going.$i
     done
+}
+
+# signalled OPTION...: four ranks get USR1, then TERM; prints srun's code, and who had which signal how often.
+signalled() {
+    waiting "$@"
     scancel -s USR1 "$(squeue -h -o %i).0"
     wait_for 10 lines_in signals 4
     scancel -s TERM "$(squeue -h -o %i).0"
@@ -44,6 +49,12 @@ signals_reach_ranks() {
     each=$(printf '      1 %s\n' "term 0" "term 1" "term 2" "term 3" "usr1 0" "usr1 1" "usr1 2" "usr1 3")
     is "$(signalled --ckptless=ranks=2)" "code 5"$'\n'"$each" "$1: a signal to the step reaches each rank once, and it ends as it says"
     ok "$1: and nothing is left of it" wait_for 5 has_no_step_leftovers
+    waiting --ckptless=ranks=2
+    scancel -s KILL "$(squeue -h -o %i).0"
+    ok "$1: SIGKILL to the step ends it" wait_for 10 bash -c "! kill -0 $step" || scancel "$(squeue -h -o %i)"
+    wait $step
+    is $? 137 "$1: and srun's code says so"
+    ok "$1: and nothing is left of it either" wait_for 5 has_no_step_leftovers
 }
 
 if [ -e /sys/fs/cgroup/freezer/cgroup.procs ]; then
@@ -90,6 +101,7 @@ chmod +x rank
 begin() {
     wait_for 20 all_idle || bail "the nodes are idle: $(sinfo -h -N -o '%N %T %E')"
     out=$work/out
+    rm -f "$out"
     srun "$@" ./rank "$charlm" --batch 2 --steps 200 --step-ms 10 --print-every 10 --data $words >"$out" 2>&1 &
     step=$!
     wait_for 20 said '^step 20 ' || bail "six ranks train: $(cat "$out")"
