@@ -1,8 +1,9 @@
 /*
- * Lost nodes leave the job's allocation, by way of ckptless-shrink: a node that starts again before slurmctld has missed
- * it would make srun abort the step, and one that does not would keep the job from ending. When the step has resumed, and
- * a second after the loss at the latest: what is lost at once goes at once, for Slurm 22.05 without slurmdbd shrinks a job
- * only one time. One run at a time; nothing waits for it.
+ * Lost nodes leave the job's allocation, by way of ckptless-shrink: a node that starts again before slurmctld has
+ * missed it would make srun abort the step, and one that does not would keep the job from ending. When the step has
+ * resumed, and a second after the loss at the latest: what is lost at once goes at once, for Slurm 22.05 without
+ * slurmdbd shrinks a job only one time. One run at a time; nothing waits for it. A refusal that may not last is tried
+ * again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +20,12 @@
 
 #define SHRINK_MS_MAX 30000 /* slurmctld answers in milliseconds, or in the seconds of its own time-outs */
 #define SOON_MS 1000
+#define AGAIN_MS 5000 /* after a refusal, and ever later */
+#define AGAIN_DOUBLED_MAX 6u
+#define EXIT_LATER 3    /* of ckptless-shrink: it may work later */
 #define FAREWELL_MS 150 /* for a run that is under way when the helper ends */
+
+enum place { IN_JOB, ASKED, STAYS, HAS_LEFT }; /* of a lost node; STAYS: and the user knows it */
 
 struct shrink {
     pid_t pid; /* 0: none runs */
@@ -27,18 +33,73 @@ struct shrink {
     struct event *readable, *limit, *soon;
     char said[256];
     size_t said_bytes;
-    uint32_t asked; /* lost nodes that the run under way, or the last one, was told of */
+    uint32_t refusals;
+    enum place *places; /* by node */
 };
 
 extern char **environ;
 
-static void say(struct shell *shell, const char *why) {
-    char text[WIRE_TEXT_BYTES];
-    snprintf(text, sizeof(text), "the lost nodes stay in the job (%s): it ends only when slurmctld gives them up", why);
+/* Names of the nodes at a place, "n2,n4", cut short where the line would be too long; moves them to the place `to`. */
+static bool move(struct shell *shell, enum place from, enum place to, char *ret_hosts, size_t capacity) {
+    size_t used = 0;
+    ret_hosts[0] = '\0';
+    bool any = false;
+    for (uint32_t node = 0; node < shell->node_count; node++) {
+        if (shell->shrink->places[node] != from) {
+            continue;
+        }
+        const char *host = shell->nodes[node].member.host;
+        if (used + strlen(host) + 2 < capacity) {
+            used += (size_t)snprintf(ret_hosts + used, capacity - used, "%s%s", used > 0 ? "," : "", host);
+        }
+        shell->shrink->places[node] = to;
+        any = true;
+    }
+    return any;
+}
+
+static void warn(struct shell *shell, const char *text) {
     rollcall_report(shell, &(struct core_trace){ .type = CORE_TRACE_WARNING, .node = WIRE_NONE, .text = text });
 }
 
-static void shrink_now(struct shell *shell);
+/* Once for each node. */
+static void say_refused(struct shell *shell, const char *why) {
+    char text[WIRE_TEXT_BYTES], hosts[WIRE_TEXT_BYTES / 2];
+    if (move(shell, ASKED, STAYS, hosts, sizeof(hosts))) {
+        snprintf(
+            text, sizeof(text),
+            "%s cannot leave the job (%s): a return before slurmctld finds it down (SlurmdTimeout) ends the step, and "
+            "the job's end waits for that",
+            hosts, why);
+        warn(shell, text);
+    }
+}
+
+static void note_success(struct shell *shell) {
+    char text[WIRE_TEXT_BYTES], hosts[WIRE_TEXT_BYTES / 2];
+    if (move(shell, STAYS, HAS_LEFT, hosts, sizeof(hosts))) {
+        snprintf(text, sizeof(text), "%s has left the job now", hosts);
+        warn(shell, text);
+    }
+    (void)move(shell, ASKED, HAS_LEFT, hosts, sizeof(hosts));
+}
+
+/* status: as of waitpid(2). */
+static void judge(struct shell *shell, int status) {
+    struct shrink *shrink = shell->shrink;
+    if (status == 0) {
+        shrink->refusals = 0;
+        note_success(shell);
+        return;
+    }
+    say_refused(shell, shrink->said[0] ? shrink->said : "ckptless-shrink has failed");
+    if (!WIFEXITED(status) || WEXITSTATUS(status) == EXIT_LATER) {
+        shell_timer_ms(shrink->soon, (uint64_t)AGAIN_MS << shrink->refusals);
+        shrink->refusals += shrink->refusals < AGAIN_DOUBLED_MAX ? 1 : 0;
+    }
+}
+
+static void ask(struct shell *shell, bool again);
 
 static void end_run(struct shell *shell, bool is_late) {
     struct shrink *shrink = shell->shrink;
@@ -54,9 +115,7 @@ static void end_run(struct shell *shell, bool is_late) {
     shrink->pid = 0;
     shrink->said[strcspn(shrink->said, "\n")] = '\0';
     log_line("ckptless-shrink: status %d %s", status, shrink->said);
-    if (status != 0) {
-        say(shell, shrink->said[0] ? shrink->said : "ckptless-shrink has failed");
-    }
+    judge(shell, status);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *arg) {
@@ -72,7 +131,7 @@ static void on_readable(evutil_socket_t fd, short what, void *arg) {
         shrink->said_bytes += taken;
     } else if (count == 0 || errno != EINTR) {
         end_run(shell, false);
-        shrink_now(shell); /* what was lost meanwhile */
+        ask(shell, false); /* what was lost meanwhile */
     }
 }
 
@@ -128,7 +187,7 @@ static void start_run(struct shell *shell, char **arguments) {
     }
     if (error != 0) {
         shrink->pid = 0;
-        say(shell, strerror(error));
+        say_refused(shell, strerror(error));
         return;
     }
     shrink->fd = fds[0];
@@ -139,22 +198,30 @@ static void start_run(struct shell *shell, char **arguments) {
     shell_timer_ms(shrink->limit, SHRINK_MS_MAX);
 }
 
-static void shrink_now(struct shell *shell) {
+/* Asks when there is something new to ask, or when it is time to ask again. */
+static void ask(struct shell *shell, bool again) {
     struct shrink *shrink = shell->shrink;
     char **arguments = calloc(shell->node_count + 3u, sizeof(*arguments)), job[16];
     static char name[] = "ckptless-shrink";
     uint32_t count = 0;
-    (void)event_del(shrink->soon);
-    for (uint32_t node = 0; arguments != NULL && node < shell->node_count; node++) {
-        if (shell->node_was_lost[node]) {
+    bool any_new = again;
+    if (arguments == NULL || shrink->pid != 0) {
+        free(arguments);
+        return; /* the end of that run asks again */
+    }
+    for (uint32_t node = 0; node < shell->node_count; node++) {
+        enum place *place = &shrink->places[node];
+        if (shell->node_was_lost[node] && *place != HAS_LEFT) {
             arguments[2 + count++] = shell->nodes[node].member.host;
+            any_new = any_new || *place == IN_JOB;
+            *place = *place == IN_JOB ? ASKED : *place;
         }
     }
-    if (shrink->pid == 0 && count > shrink->asked) {
+    if (count > 0 && any_new) {
+        (void)event_del(shrink->soon);
         snprintf(job, sizeof(job), "%u", shell->launch.job);
         arguments[0] = name;
         arguments[1] = job;
-        shrink->asked = count;
         start_run(shell, arguments);
     }
     free(arguments);
@@ -163,15 +230,19 @@ static void shrink_now(struct shell *shell) {
 static void on_soon(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
-    shrink_now(arg);
+    ask(arg, true);
 }
 
 static void shrink_soon(struct shell *shell) {
     if (shell->shrink == NULL) {
-        shell->shrink = calloc(1, sizeof(*shell->shrink));
-        if (shell->shrink == NULL) {
+        enum place *places = calloc(shell->node_count, sizeof(*places));
+        struct shrink *shrink = places != NULL ? calloc(1, sizeof(*shrink)) : NULL;
+        if (shrink == NULL) {
+            free(places);
             return; /* the job ends late */
         }
+        shrink->places = places;
+        shell->shrink = shrink;
         shell->shrink->limit = shell_event_new(shell, -1, 0, on_late, shell);
         shell->shrink->soon = shell_event_new(shell, -1, 0, on_soon, shell);
     }
@@ -184,7 +255,7 @@ void shrink_on_trace(struct shell *shell, const struct core_trace *trace) {
     if (trace->node_lost && trace->node < shell->node_count && shell->node_was_lost[trace->node]) {
         shrink_soon(shell);
     } else if (shell->shrink != NULL && (trace->type == CORE_TRACE_RESUME || trace->type == CORE_TRACE_END)) {
-        shrink_now(shell);
+        ask(shell, trace->type == CORE_TRACE_END);
     }
 }
 
@@ -200,6 +271,7 @@ void shrink_fini(struct shell *shell) {
     }
     event_free(shrink->limit);
     event_free(shrink->soon);
+    free(shrink->places);
     free(shrink);
     shell->shrink = NULL;
 }

@@ -1,7 +1,11 @@
 /*
  * ckptless-shrink JOB HOST...: takes lost nodes out of a job's allocation, so that Slurm neither waits for them at the
  * job's end nor is surprised by their return. Run by the leader's helper, with the user's rights; a program of its own,
- * because the helper must not depend on libslurm. Nothing to do is no error. On failure: one line on stderr, exit 1.
+ * because the helper must not depend on libslurm. Nothing to do is no error. On failure: one line on stderr, exit 1;
+ * exit 3: it may work later.
+ *
+ * After a change of its nodes a job waits for a new index from slurmdbd, and until it has it slurmctld refuses the next
+ * change: without slurmdbd for ever.
  */
 #include <slurm/slurm.h>
 #include <slurm/slurm_errno.h>
@@ -9,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define EXIT_LATER 3
 
 static bool is_lost(const char *host, char **lost, int count) {
     for (int i = 0; i < count; i++) {
@@ -40,12 +46,40 @@ static char *survivors(const char *nodes, char **lost, int count) {
 
 static int fail(const char *what) {
     (void)fprintf(stderr, "%s: %s\n", what, slurm_strerror(slurm_get_errno()));
+    return EXIT_LATER;
+}
+
+static bool has_slurmdbd(void) {
+    slurm_conf_t *conf = NULL;
+    bool answer = true; /* if even that is not to be had, it may work later */
+    if (slurm_load_ctl_conf(0, &conf) == SLURM_SUCCESS) {
+        answer = conf->accounting_storage_type != NULL && strstr(conf->accounting_storage_type, "slurmdbd") != NULL;
+        slurm_free_ctl_conf(conf);
+    }
+    return answer;
+}
+
+static int shrink(uint32_t job, char *nodes) {
+    job_desc_msg_t request;
+    slurm_init_job_desc_msg(&request);
+    request.job_id = job;
+    request.req_nodes = nodes;
+    if (slurm_update_job(&request) == SLURM_SUCCESS) {
+        return EXIT_SUCCESS;
+    }
+    if (slurm_get_errno() != ESLURM_JOB_SETTING_DB_INX) {
+        return fail("slurmctld refuses to shrink the job");
+    }
+    if (has_slurmdbd()) {
+        (void)fprintf(stderr, "slurmctld waits for slurmdbd\n");
+        return EXIT_LATER;
+    }
+    (void)fprintf(stderr, "without slurmdbd, Slurm lets nodes leave a job only once\n");
     return EXIT_FAILURE;
 }
 
 int main(int argc, char **argv) {
     job_info_msg_t *jobs = NULL;
-    job_desc_msg_t request;
     int result = EXIT_SUCCESS;
     if (argc < 3) {
         (void)fprintf(stderr, "usage: ckptless-shrink JOB HOST...\n");
@@ -58,12 +92,7 @@ int main(int argc, char **argv) {
     }
     char *nodes = survivors(jobs->job_array[0].nodes, argv + 2, argc - 2);
     if (nodes != NULL) {
-        slurm_init_job_desc_msg(&request);
-        request.job_id = job;
-        request.req_nodes = nodes;
-        if (slurm_update_job(&request) != SLURM_SUCCESS) {
-            result = fail("slurmctld refuses to shrink the job");
-        }
+        result = shrink(job, nodes);
     }
     free(nodes);
     slurm_free_job_info_msg(jobs);
