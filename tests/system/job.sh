@@ -206,6 +206,57 @@ run() {
     ours=$(grep -oE 'ckptless: .*' run.out | grep -vE 'ckptless: (step [0-9]+\.[0-9]+: |spare n[0-9]+: spare is warm)')
 }
 
+# ---- nodes that come back
+
+# train_until_enough NAME: trains the program steps until enough is said, and at full speed from then on. Needs steps=6000.
+train_until_enough() {
+    program_name=steps
+    rm -f enough
+    submit "$1" "$CKPTLESS_BUILD/tests/programs/steps --steps $steps --step-ms 20 --print-every 10 --until $work/enough"
+}
+
+enough() {
+    if said '^final'; then
+        fail "$1: training was going on all the time"
+    else
+        pass "$1: training was going on all the time"
+    fi
+    touch enough
+}
+
+reference_until_enough() {
+    steps=6000
+    train_until_enough reference
+    enough "reference"
+    wait_for 60 said '^final' && wait_for 20 job_is_gone || show_job
+    wanted=$(trained)
+}
+
+# job_has NODES COUNT: what squeue and scontrol say the running job has.
+job_has() {
+    [ "$(squeue -h -j "$job" -o '%N %D') $(job_had)" = "$1 $2 $1 $2" ]
+}
+
+# What scontrol says the job has, or had when it ended.
+job_had() {
+    echo "$(job_fact NodeList | tail -n 1) $(job_fact NumNodes)"
+}
+
+# A job that waits for the success of this one.
+depend_on_it() {
+    rm -f dependent.out
+    dependent=$(sbatch --parsable -N1 --dependency="afterok:$job" --output="$work/dependent.out" --wrap 'echo ran')
+}
+
+dependent_ran() {
+    [ "$(cat "$work/dependent.out")" = ran ] && [ -z "$(squeue -h -j "$dependent")" ]
+}
+
+# How often slurmctld has given a node up.
+given_up() {
+    grep -cE 'Nodes? \S+ not responding, setting DOWN' "$lab_dir/log/slurmctld.log"
+}
+
 # ---- hitting a recovery in the middle
 
 # Helpers' debug logs: helper_log I is that of node I's helper, in jobs that are submitted from now on.
