@@ -38,7 +38,10 @@ int64_t keeper_now_ms(void) {
 /* A line for the user; waits for nothing but the stderr that the program itself would write to. */
 static void tell(const char *line, const char *detail) {
     char text[1400];
-    int length = snprintf(text, sizeof(text), "ckptless: %s%s%s\n", line, detail[0] ? ": " : "", detail);
+    char host[256] = "";
+    (void)gethostname(host, sizeof(host) - 1);
+    int length = snprintf(text, sizeof(text), "ckptless: %.*s: %s%s%s\n", (int)strcspn(host, "."), host, line,
+                          detail[0] ? ": " : "", detail);
     (void)!write(2, text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1);
 }
 
@@ -264,6 +267,9 @@ static void on_message(struct keeper *keeper) {
         close(fd);
     }
     switch (message.type) {
+    case WIRE_KEEPER_SAY:
+        tell(message.environment, "");
+        break;
     case WIRE_KEEPER_KILL:
         keeper->start_is_pending = false;
         begin_clearing(keeper);

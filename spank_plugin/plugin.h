@@ -22,6 +22,11 @@
 #define PLUGIN_ENV_PORT "SLURM_CKPTLESS_PORT"
 #define PLUGIN_ENV_SECRET "SLURM_CKPTLESS_SECRET"
 #define PLUGIN_ENV_TOKEN "SLURM_CKPTLESS_TOKEN"
+/* srun's limit on address space. The nodes get one under which nothing can be executed, and beside it the true one, which
+ * the plugin there puts back: a node without the plugin does not begin a program that would know of no other rank. */
+#define PLUGIN_ENV_LIMIT "SLURM_RLIMIT_AS"
+#define PLUGIN_ENV_TRUE_LIMIT "SLURM_CKPTLESS_RLIMIT_AS"
+#define PLUGIN_NO_LIMIT "4096"
 
 struct plugin_option {
     bool given;                    /* --ckptless was given and is not "off" */

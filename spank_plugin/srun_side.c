@@ -190,6 +190,13 @@ fail:
     return false;
 }
 
+/* See PLUGIN_ENV_LIMIT. */
+static bool bar_nodes_without_plugin(void) {
+    const char *limit = getenv(PLUGIN_ENV_LIMIT);
+    return setenv(PLUGIN_ENV_TRUE_LIMIT, limit ? limit : "", 1) == 0 &&
+           setenv(PLUGIN_ENV_LIMIT, PLUGIN_NO_LIMIT, 1) == 0;
+}
+
 /* Waits for "ready" and publishes the rendezvous. */
 static bool await_ready(struct launcher *launcher) {
     char line[sizeof(launcher->line)], port[8], secret[WIRE_SECRET_BYTES * 2 + 1], token[WIRE_TOKEN_HEX];
@@ -210,7 +217,7 @@ static bool await_ready(struct launcher *launcher) {
         return false;
     }
     bool set = setenv(PLUGIN_ENV_PORT, port, 1) == 0 && setenv(PLUGIN_ENV_SECRET, secret, 1) == 0 &&
-               setenv(PLUGIN_ENV_TOKEN, token, 1) == 0;
+               setenv(PLUGIN_ENV_TOKEN, token, 1) == 0 && bar_nodes_without_plugin();
     explicit_bzero(line, sizeof(line));
     explicit_bzero(secret, sizeof(secret));
     return set;

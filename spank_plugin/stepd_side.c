@@ -3,6 +3,7 @@
  * program's environment, starts the node's helper from local task 0, and stays as the keeper.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,7 +25,10 @@ struct task {
 static void fail(const char *line, const char *detail) __attribute__((noreturn));
 static void fail(const char *line, const char *detail) {
     char text[1400];
-    int length = snprintf(text, sizeof(text), "ckptless: %s%s%s\n", line, detail[0] ? ": " : "", detail);
+    char host[256] = "";
+    (void)gethostname(host, sizeof(host) - 1);
+    int length = snprintf(text, sizeof(text), "ckptless: %.*s: %s%s%s\n", (int)strcspn(host, "."), host, line,
+                          detail[0] ? ": " : "", detail);
     (void)!write(2, text, (size_t)length < sizeof(text) ? (size_t)length : sizeof(text) - 1);
     _exit(PLUGIN_EXIT_CODE);
 }
@@ -51,10 +55,21 @@ static void get_variable(spank_t spank, const char *name, char *ret_value, int c
     }
 }
 
+/* See PLUGIN_ENV_LIMIT. */
+static void restore_limit(spank_t spank) {
+    char limit[64];
+    if (spank_getenv(spank, PLUGIN_ENV_TRUE_LIMIT, limit, sizeof(limit)) != ESPANK_SUCCESS) {
+        return;
+    }
+    (void)(limit[0] ? spank_setenv(spank, PLUGIN_ENV_LIMIT, limit, 1) : spank_unsetenv(spank, PLUGIN_ENV_LIMIT));
+    (void)spank_unsetenv(spank, PLUGIN_ENV_TRUE_LIMIT);
+}
+
 /* What srun has put into the environment; it is gone from there afterwards. False: there is none. */
 static bool take_rendezvous(spank_t spank, struct wire_launch *launch) {
     static const char *const names[] = { PLUGIN_ENV_PORT, PLUGIN_ENV_SECRET, PLUGIN_ENV_TOKEN };
     char port[16], secret[WIRE_SECRET_BYTES * 2 + 1];
+    restore_limit(spank);
     get_variable(spank, PLUGIN_ENV_PORT, port, sizeof(port));
     get_variable(spank, PLUGIN_ENV_SECRET, secret, sizeof(secret));
     get_variable(spank, PLUGIN_ENV_TOKEN, launch->token, sizeof(launch->token));
@@ -132,7 +147,9 @@ static bool everyone_is_signalled(void) {
 static void prepare_helper(struct task *task, struct keeper_config *config) {
     int error = 0;
     if (access(task->start.path, X_OK) != 0) {
-        fail("the helper cannot be executed", task->start.path);
+        char detail[1200];
+        snprintf(detail, sizeof(detail), "%s: %s", task->start.path, strerror(errno));
+        fail("the helper is missing", detail);
     }
     if (task->local != 0) {
         return;

@@ -101,7 +101,7 @@ static void begin_step(struct launcher *launcher) {
 
 static void on_limit(evutil_socket_t fd, short what, void *arg) {
     struct launcher *launcher = arg;
-    char missing[WIRE_TEXT_BYTES - 128], why[WIRE_TEXT_BYTES];
+    char missing[WIRE_TEXT_BYTES - 256], why[WIRE_TEXT_BYTES];
     uint64_t limit_ms = launcher->request.settings.launch_timeout_ms;
 
     (void)fd;
@@ -111,9 +111,10 @@ static void on_limit(evutil_socket_t fd, short what, void *arg) {
         return;
     }
     rollcall_name_missing(&launcher->rollcall, missing, sizeof(missing));
-    snprintf(why, sizeof(why), "%s %s reported within launch-timeout=%" PRIu64 "%s", missing,
-             launcher->rollcall.node_count ? "have not" : "has", limit_ms % 1000 ? limit_ms : limit_ms / 1000,
-             limit_ms % 1000 ? "ms" : "s");
+    snprintf(why, sizeof(why),
+             "%s reported within launch-timeout=%" PRIu64 "%s; if no line above says why: is ckptless.so in "
+             "plugstack.conf there, and can port %u of this host be reached?",
+             missing, limit_ms % 1000 ? limit_ms : limit_ms / 1000, limit_ms % 1000 ? "ms" : "s", launcher->port);
     fail_launch(launcher, why);
 }
 
@@ -243,6 +244,7 @@ bool launcher_begin(struct launcher *launcher, int srun_fd, const uint8_t *secre
     if (result == NET_OK) {
         result = net_listen(launcher->net, (uint16_t)request->port_min, (uint16_t)request->port_max, ret_port);
     }
+    launcher->port = *ret_port;
     if (result == NET_ERR_PORT && request->port_max > 0) {
         snprintf(ret_error, error_capacity, "no free port in SrunPortRange=%u-%u", request->port_min,
                  request->port_max);

@@ -38,6 +38,7 @@ struct launcher {
     bool srun_is_gone;   /* end of file on descriptor 0 */
     struct event *srun;  /* descriptor 0 is readable */
     struct event *limit; /* COLLECTING: launch-timeout; OVER: how long to stay; srun gone: how long to listen */
+    uint16_t port;       /* where the helpers call */
     struct wire_member *members;
     struct wire_arena arena;
     char failure[WIRE_TEXT_BYTES];

@@ -117,11 +117,12 @@ bool rollcall_is_even(const struct rollcall *rollcall, char *ret_why, size_t why
     const struct rollcall_node *nodes = rollcall->nodes;
     for (uint32_t i = 1; rollcall->spare_nodes > 0 && i < rollcall->node_count; i++) {
         if (nodes[i].hello.slot_count != nodes[0].hello.slot_count) {
-            snprintf(ret_why, why_capacity,
-                     "%s holds %u ranks but %s %u: with spares each node needs the same number; allocate the nodes with "
-                     "--ntasks-per-node",
-                     name_of(&nodes[0].hello), nodes[0].hello.slot_count, name_of(&nodes[i].hello),
-                     nodes[i].hello.slot_count);
+            snprintf(
+                ret_why, why_capacity,
+                "%s holds %u ranks but %s %u: with spares each node needs the same number; allocate the nodes with "
+                "--ntasks-per-node",
+                name_of(&nodes[0].hello), nodes[0].hello.slot_count, name_of(&nodes[i].hello),
+                nodes[i].hello.slot_count);
             return false;
         }
     }
@@ -147,7 +148,7 @@ void rollcall_name_missing(const struct rollcall *rollcall, char *ret_text, size
     uint32_t missing = rollcall->node_count - rollcall->reported_count, named = 0;
 
     if (rollcall->node_count == 0) {
-        snprintf(ret_text, capacity, "no node");
+        snprintf(ret_text, capacity, "no node has");
         return;
     }
     size_t used = (size_t)snprintf(ret_text, capacity, "%u of %u nodes (", missing, rollcall->node_count);
@@ -164,7 +165,7 @@ void rollcall_name_missing(const struct rollcall *rollcall, char *ret_text, size
         used += (size_t)snprintf(ret_text + used, capacity - used, " and %u more", missing - named);
     }
     if (used < capacity) {
-        snprintf(ret_text + used, capacity - used, ")");
+        snprintf(ret_text + used, capacity - used, ") %s", missing == 1 ? "has not" : "have not");
     }
 }
 

@@ -47,7 +47,7 @@ void rollcall_forget(struct rollcall *rollcall, struct rollcall_node *node);
 bool rollcall_is_full(const struct rollcall *rollcall);
 /* With spares every node must hold the same number of tasks; false: ret_why names two that do not. */
 bool rollcall_is_even(const struct rollcall *rollcall, char *ret_why, size_t why_capacity);
-/* "2 of 5 nodes (n3, node 4)": who has not reported; host names where they are known. */
+/* "2 of 5 nodes (n3, node 4) have not": who has not reported; host names where they are known. */
 void rollcall_name_missing(const struct rollcall *rollcall, char *ret_text, size_t capacity);
 /* The members for a ROSTER, node_count of them, the caller's to free; NULL: out of memory. Blocks for a name look-up
  * in one case only: a helper came over loopback and others did not. */

@@ -145,6 +145,7 @@ static bool end(struct shell *shell) {
     world_fini(&shell->world);
     free_event(shell->deadline);
     free_event(shell->launch_limit);
+    free_event(shell->unheard);
     free_event(shell->stepd_gone);
     free_event(shell->farewell);
     free_event(shell->give_up);

@@ -35,6 +35,7 @@ static void connect_launcher(struct shell *shell) {
     if (result != NET_OK) {
         shell->launcher = NULL;
         log_line("launcher %s: %s", shell->launch.launcher_address, net_strerror(result));
+        snprintf(shell->launcher_why, sizeof(shell->launcher_why), "%s", net_strerror(result));
         shell_timer_ms(shell->reconnect, RETRY_MS);
         return;
     }
@@ -61,6 +62,31 @@ static void on_launch_limit(evutil_socket_t fd, short what, void *arg) {
     shell_abandon(arg, "the step's helpers did not come together within launch-timeout");
 }
 
+/* The launcher cannot know why it hears nothing of this node; a keeper has the user's stderr. */
+static void on_unheard(evutil_socket_t fd, short what, void *arg) {
+    struct shell *shell = arg;
+    char line[WIRE_KEEPER_LINE_BYTES_MAX];
+    (void)fd;
+    (void)what;
+    if (shell->launcher_is_up || shell->nodes != NULL || shell->is_over) {
+        return;
+    }
+    int length =
+        snprintf(line, sizeof(line),
+                 "the helper cannot reach the host of srun, %s port %u: %s; is the port blocked (SrunPortRange)?",
+                 shell->launch.launcher_address, shell->launch.launcher_port,
+                 shell->launcher_why[0] ? shell->launcher_why : "no answer");
+    struct wire_keeper_message message = { .type = WIRE_KEEPER_SAY,
+                                           .environment = line,
+                                           .environment_bytes = (uint32_t)length + 1 };
+    log_line("%s", line);
+    for (uint32_t i = 0; i < shell->slot_count; i++) {
+        if (shell->slots[i].keeper != NULL && keepers_send(shell, &shell->slots[i], &message, -1)) {
+            return;
+        }
+    }
+}
+
 static void on_ping(evutil_socket_t fd, short what, void *arg) {
     struct shell *shell = arg;
     (void)fd;
@@ -76,6 +102,8 @@ bool rollcall_begin(struct shell *shell) {
     shell->launch_limit = shell_event_new(shell, -1, 0, on_launch_limit, shell);
     /* The launcher's own limit comes first, and has the better line. */
     shell_timer_ms(shell->launch_limit, shell->settings.launch_timeout_ms + 2000);
+    shell->unheard = shell_event_new(shell, -1, 0, on_unheard, shell);
+    shell_timer_ms(shell->unheard, shell->settings.launch_timeout_ms * 3 / 4);
     connect_launcher(shell);
     return true;
 }
@@ -87,6 +115,7 @@ void rollcall_on_open(struct shell *shell) {
 
 void rollcall_on_close(struct shell *shell, const char *why) {
     log_line("launcher: closed: %s", why);
+    snprintf(shell->launcher_why, sizeof(shell->launcher_why), "%s", why);
     shell->launcher = NULL;
     shell->launcher_is_up = false;
     if (shell->nodes == NULL && !shell->is_over) {

@@ -111,6 +111,8 @@ struct shell {
     struct event_base *base;
     struct event *deadline;     /* the core's */
     struct event *launch_limit; /* for the roll call */
+    struct event *unheard;      /* the launcher has not been reached for most of that time */
+    char launcher_why[128];     /* how the last try ended; "": has not ended */
     struct event *stepd_gone;
     int stepd_fd;
 

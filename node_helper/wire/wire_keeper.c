@@ -11,8 +11,12 @@
 
 #define KEEPER_VERSION 1u
 
-/* Only START has an environment, and all of it must be strings. */
+/* Only START and SAY have an environment, and all of it must be strings. */
 static bool environment_fits(uint32_t type, const void *environment, uint32_t bytes) {
+    if (type == WIRE_KEEPER_SAY) {
+        return bytes > 1 && bytes <= WIRE_KEEPER_LINE_BYTES_MAX &&
+               memchr(environment, '\0', bytes) == (const char *)environment + bytes - 1;
+    }
     if (type != WIRE_KEEPER_START) {
         return bytes == 0;
     }
@@ -24,7 +28,7 @@ size_t wire_keeper_encode(const struct wire_keeper_message *message, uint8_t *re
                                   .capacity = capacity < WIRE_KEEPER_PACKET_BYTES_MAX ? capacity
                                                                                       : WIRE_KEEPER_PACKET_BYTES_MAX };
 
-    if (ret_bytes == NULL || message->type < WIRE_KEEPER_HELLO || message->type > WIRE_KEEPER_END ||
+    if (ret_bytes == NULL || message->type < WIRE_KEEPER_HELLO || message->type > WIRE_KEEPER_SAY ||
         !environment_fits(message->type, message->environment, message->environment_bytes)) {
         return 0;
     }
@@ -46,7 +50,7 @@ bool wire_keeper_decode(const uint8_t *bytes, size_t count, struct wire_keeper_m
     uint8_t version = wire_read_u8(&reader);
     uint8_t type = wire_read_u8(&reader);
     if (count > WIRE_KEEPER_PACKET_BYTES_MAX || version != KEEPER_VERSION || type < WIRE_KEEPER_HELLO ||
-        type > WIRE_KEEPER_END) {
+        type > WIRE_KEEPER_SAY) {
         return false;
     }
     ret_message->type = (enum wire_keeper_type)type;

@@ -55,6 +55,18 @@ is "$(by srun -N5 -n10 --distribution=cyclic --ckptless=reserve=1 ./say)" "$eigh
 is "$(by srun -N5 --ckptless=reserve=1,spares=1 ./say)" "$(world 4 1)"$'\n4 nodes, 4 ranks, 2 spares (n5,n6)' \
     "srun -N5 reserve=1,spares=1: both wait"
 
+# ---- a reserved node takes a lost rank
+steps_program=$CKPTLESS_BUILD/tests/programs/steps
+[ -x "$steps_program" ] || bail "tests/programs is built (make system-programs)"
+wait_for 20 all_idle
+srun -N4 --ckptless=reserve=1 "$steps_program" --steps 300 --print-every 50 >taken.out 2>&1 &
+step=$!
+wait_for 20 grep -q '^step 50$' taken.out
+kill -KILL "$(pids_of 2 ckptlessd)"
+wait $step
+is "$? $(grep -c ^final taken.out)" "0 1" "a node's helper is killed in a step with reserve=1: the step goes on to its end"
+like "$(grep '^ckptless: lost' taken.out)" 'rank 1 -> n4( |$)' "on the reserved node" || note "$(cat taken.out)"
+
 # ---- the batch script and its steps
 facts='for name in SLURM_NNODES SLURM_JOB_NUM_NODES SLURM_NODELIST SLURM_JOB_NODELIST SLURM_NTASKS SLURM_NPROCS \
     SLURM_TASKS_PER_NODE SLURM_JOB_CPUS_PER_NODE; do echo "fact ${!name}"; done

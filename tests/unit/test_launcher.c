@@ -219,7 +219,8 @@ static void a_helper_that_talks_nonsense_ends_the_launch_in_words(void **state) 
 
 static void who_has_not_reported_in_time_is_named(void **state) {
     struct bench *bench = *state;
-    const char *why = "2 of 4 nodes (n2, node 3) have not reported within launch-timeout=1s";
+    const char *why =
+        "2 of 4 nodes (n2, node 3) have not reported within launch-timeout=1s; if no line above says why: ";
     bench_start(bench, "spares=1,launch-timeout=1s", 0, 0);
     struct bench_helper *first = bench_hello(bench, 0, 0, 4), *second = bench_hello(bench, 1, 1, 4),
                         *third = bench_hello(bench, 2, 2, 4);
@@ -230,11 +231,11 @@ static void who_has_not_reported_in_time_is_named(void **state) {
     net_close(second->peer); /* it was there once: its name is known */
     bench_wait(bench, &first->is_refused);
     bench_wait(bench, &third->is_refused);
-    assert_string_equal(first->refusal, why);
+    assert_ptr_equal(strstr(first->refusal, why), first->refusal);
     bench_wait_text(bench, &bench->answers, "\nfail text=2 of 4 nodes (n2, node 3) have not");
     bench_connect(bench, second); /* too late */
     bench_wait(bench, &second->is_refused);
-    assert_string_equal(second->refusal, why);
+    assert_ptr_equal(strstr(second->refusal, why), second->refusal);
     assert_true(bench_end_srun(bench) < 1000);
 }
 
@@ -249,7 +250,7 @@ static void one_that_never_reported_is_named_after_the_jobs_list(void **state) {
 static void no_one_reporting_is_a_timeout_too(void **state) {
     struct bench *bench = *state;
     bench_start(bench, "launch-timeout=1s", 0, 0);
-    bench_wait_text(bench, &bench->answers, "\nfail text=no node has reported within launch-timeout=1s\n");
+    bench_wait_text(bench, &bench->answers, "\nfail text=no node has reported within launch-timeout=1s; if no line");
 }
 
 /* ---- the step */

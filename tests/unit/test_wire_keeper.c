@@ -23,6 +23,9 @@ static struct wire_keeper_message sample(int type) {
     if (type == WIRE_KEEPER_START) {
         message.environment = environment;
         message.environment_bytes = sizeof(environment);
+    } else if (type == WIRE_KEEPER_SAY) {
+        message.environment = "a line";
+        message.environment_bytes = sizeof("a line");
     }
     return message;
 }
@@ -42,7 +45,7 @@ static void bad_packets_are_refused(void **state) {
     uint8_t bytes[256], bad[256];
 
     (void)state;
-    for (int type = WIRE_KEEPER_HELLO; type <= WIRE_KEEPER_END; type++) {
+    for (int type = WIRE_KEEPER_HELLO; type <= WIRE_KEEPER_SAY; type++) {
         struct wire_keeper_message given = sample(type);
         size_t count = wire_keeper_encode(&given, bytes, sizeof(bytes) - 1);
         for (size_t cut = 0; cut < count; cut++) {
@@ -50,7 +53,7 @@ static void bad_packets_are_refused(void **state) {
         }
         bytes[count] = 0;
         assert_false(decode_copy(bytes, count + 1, &message));
-        static const uint8_t wrong[] = { 0, 2, 13, 255 };
+        static const uint8_t wrong[] = { 0, 2, 14, 255 };
         for (size_t i = 0; i < sizeof(wrong); i++) {
             memcpy(bad, bytes, count);
             bad[0] = wrong[i];
@@ -92,11 +95,29 @@ static void bad_environments_are_refused(void **state) {
     assert_false(decode_copy(bytes, count, &message));
 }
 
+static void a_line_is_one_string(void **state) {
+    static char long_line[WIRE_KEEPER_LINE_BYTES_MAX + 1];
+    static const struct {
+        const char *bytes;
+        uint32_t count;
+    } rows[] = { { "", 0 }, { "", 1 }, { "ab", 2 }, { "a\0b", 4 }, { long_line, sizeof(long_line) } };
+    uint8_t bytes[2048];
+
+    (void)state;
+    memset(long_line, 'x', sizeof(long_line) - 1);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct wire_keeper_message message = { .type = WIRE_KEEPER_SAY,
+                                               .environment = rows[i].bytes,
+                                               .environment_bytes = rows[i].count };
+        assert_int_equal(wire_keeper_encode(&message, bytes, sizeof(bytes)), 0);
+    }
+}
+
 static void every_type_round_trips(void **state) {
     uint8_t bytes[256];
 
     (void)state;
-    for (int type = WIRE_KEEPER_HELLO; type <= WIRE_KEEPER_END; type++) {
+    for (int type = WIRE_KEEPER_HELLO; type <= WIRE_KEEPER_SAY; type++) {
         struct wire_keeper_message given = sample(type), got;
         size_t count = wire_keeper_encode(&given, bytes, sizeof(bytes));
         assert_true(count > 0);
@@ -109,7 +130,7 @@ static void every_type_round_trips(void **state) {
         assert_int_equal(got.status, -9);
         assert_int_equal(got.environment_bytes, given.environment_bytes);
         if (given.environment_bytes > 0) {
-            assert_memory_equal(got.environment, environment, sizeof(environment));
+            assert_memory_equal(got.environment, given.environment, given.environment_bytes);
         }
     }
 }
@@ -124,9 +145,8 @@ static void the_address_fits_a_socket_name(void **state) {
 
 int main(void) {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(bad_packets_are_refused),
-        cmocka_unit_test(bad_environments_are_refused),
-        cmocka_unit_test(every_type_round_trips),
+        cmocka_unit_test(bad_packets_are_refused),        cmocka_unit_test(bad_environments_are_refused),
+        cmocka_unit_test(a_line_is_one_string),           cmocka_unit_test(every_type_round_trips),
         cmocka_unit_test(the_address_fits_a_socket_name),
     };
 
