@@ -10,6 +10,14 @@
 
 /* "This world has ended": a code of our own, so that no other library's handler is called for it. */
 #define GLUE_EVENT_INTERRUPT (PMIX_EXTERNAL_ERR_BASE - 4077)
+/* To programs without the library that have said that they survive, and part of the contract (ckptless(7)): a rank is
+ * lost, its replacement is there. Each with PMIX_EVENT_AFFECTED_PROC, PMIX_HOSTNAME and the number of the world,
+ * uint32_t. */
+#define GLUE_EVENT_LOST (PMIX_EXTERNAL_ERR_BASE - 4078)
+#define GLUE_EVENT_REPLACED (PMIX_EXTERNAL_ERR_BASE - 4079)
+#define GLUE_WORLD_KEY "ckptless.world"
+/* Also the namespace of what stands for a world among the participants of a fence: its rank is the world's number. PMIx
+ * cannot take back a fence that a local process has entered, and takes two of the same participants for one. */
 
 struct glue_table {
     __typeof__(PMIx_Init) *init;

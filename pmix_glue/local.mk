@@ -8,6 +8,7 @@ pmix_glue_client_libpmixcli_la_LIBADD = pmix_glue/libglue.la
 pmix_glue_server_libpmixsrv_la_SOURCES = \
 	pmix_glue/server/pmixsrv.c \
 	pmix_glue/server/pmixsrv.h \
+	pmix_glue/server/pmixsrv_answer.c \
 	pmix_glue/server/pmixsrv_client.c \
 	pmix_glue/server/pmixsrv_private.h \
 	pmix_glue/server/pmixsrv_upcall.c \

@@ -3,11 +3,15 @@
 
 # What the system tests run; `make system-programs` builds it, without the unit tests. Not installed, and no script of
 # libtool's in between: the tests look for processes by these names.
-system_programs = tests/programs/fence tests/programs/onsight tests/programs/signals tests/programs/steps
+system_programs = tests/programs/fence tests/programs/onsight tests/programs/signals tests/programs/steps \
+	tests/programs/survivor
 check_PROGRAMS += $(system_programs)
 tests_programs_fence_SOURCES = tests/programs/fence.c
 tests_programs_fence_CFLAGS = $(AM_CFLAGS) $(PMIX_CFLAGS)
 tests_programs_fence_LDADD = $(PMIX_LIBS)
+tests_programs_survivor_SOURCES = tests/programs/survivor.c
+tests_programs_survivor_CFLAGS = $(AM_CFLAGS) $(PMIX_CFLAGS)
+tests_programs_survivor_LDADD = $(PMIX_LIBS)
 tests_programs_onsight_SOURCES = tests/programs/onsight.c
 tests_programs_signals_SOURCES = tests/programs/signals.c
 tests_programs_signals_LDADD = libckptless.la

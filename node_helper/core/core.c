@@ -162,6 +162,7 @@ static bool for_leader(enum wire_type type) {
     case WIRE_COMMITTED:
     case WIRE_FINISHED:
     case WIRE_ATTACHED:
+    case WIRE_STAYS:
     case WIRE_ENDING:
         return true;
     default:
@@ -213,6 +214,7 @@ static void dispatch(struct core *core, const struct core_event *event) {
         }
         break;
     case CORE_EVENT_ATTACHED:
+    case CORE_EVENT_STAYS:
     case CORE_EVENT_ARRIVED:
     case CORE_EVENT_PULLED:
     case CORE_EVENT_PULL_FAILED:

@@ -47,6 +47,7 @@ enum core_event_type {
                                (WIRE_NONE: none) is dead and its ranks with it; answered by CORE_ACTION_WELCOME or REFUSE
                              */
     CORE_EVENT_ATTACHED,    /* slot: its program called ckptless_init */
+    CORE_EVENT_STAYS,       /* slot: its program, without the library, has said that it survives the loss of others */
     CORE_EVENT_ARRIVED,     /* slot: its program stands in ckptless_recover */
     CORE_EVENT_PULLED,      /* slot: CORE_ACTION_PULL has ended well; bytes. Never after its CANCEL_PULL */
     CORE_EVENT_PULL_FAILED, /* slot: no source is left */
@@ -92,8 +93,9 @@ enum core_action_type {
     CORE_ACTION_ANSWER_RECOVER,  /* slot: result (enum ckptless_result number), epoch, step */
     CORE_ACTION_ANSWER_RELOADED, /* slot: result; text when it is an error */
     CORE_ACTION_ANSWER_FINISH,   /* slot: result */
-    CORE_ACTION_EPOCH, /* a new epoch begins here: drop exchanges of older ones; epoch, ordinal, core_seats() */
-    CORE_ACTION_HOLD,  /* the lease has ended: stop every program of this node (SIGSTOP) */
+    CORE_ACTION_EPOCH,   /* a new epoch begins here: drop exchanges of older ones; epoch, ordinal, core_seats() */
+    CORE_ACTION_PRESENT, /* the replacement of `rank`, as seated, has said STAYS; may come again */
+    CORE_ACTION_HOLD,    /* the lease has ended: stop every program of this node (SIGSTOP) */
     CORE_ACTION_CONTINUE,
     CORE_ACTION_LEASE, /* the lease now ends at `until_ns` */
     CORE_ACTION_END,   /* this helper's part is over; exit_code; kill: the programs do not end by themselves. On the

@@ -41,6 +41,7 @@ struct member_slot {
     uint32_t incarnation; /* serial of its last program; 0: never started */
     bool alive;
     bool attached;
+    bool stays;          /* has said so */
     bool ended_reported; /* LOSS of `incarnation` has been sent */
     bool pulling;
     bool committed; /* in this epoch */
@@ -75,6 +76,7 @@ struct lead_rank {
     struct wire_seat seat;
     uint32_t loss; /* index of the loss record that took it; WIRE_NONE: lives */
     bool attached, arrived, has_state, pulls, ready, reloaded, committed, finished;
+    bool stays;        /* no library, but survives the loss of others */
     bool newcomer;     /* started in this epoch, or in an earlier one of the same recovery */
     bool exited;       /* ended for good; exit_code counts */
     bool pending;      /* ended with exit_code; by judge_ns it is known whether that was its own doing */
@@ -121,7 +123,7 @@ struct leader {
     uint32_t *list_a, *list_b;             /* scratch for messages and traces: rank_count entries each */
     uint32_t *view_ids;                    /* node_count */
     uint32_t *trace_ranks, *trace_targets, *trace_slots; /* rank_count each */
-    bool library_seen, committed_once, program_error;
+    bool library_seen, stays_seen, committed_once, program_error;
     bool counts;          /* the epoch that is wanted counts as a recovery without progress */
     bool stalled;         /* this very step found our own timer late: nobody's lateness is judged */
     uint64_t assemble_ns; /* end of the time to join; CORE_NEVER: not yet known, or over */

@@ -137,6 +137,20 @@ static void on_attached(struct core *core, const struct wire_message *message) {
     }
 }
 
+static void on_stays(struct core *core, const struct wire_message *message) {
+    struct leader *leader = core->leader;
+    struct lead_rank *rank = plan_current_rank(core, message, message->rank_step.rank, message->rank_step.incarnation);
+    leader->stays_seen = true;
+    if (rank == NULL) {
+        return;
+    }
+    rank->stays = true;
+    if (rank->seat.starts > 0) {
+        struct wire_message present = { .type = WIRE_PRESENT, .rank_step = message->rank_step };
+        emit_to_all(core, &present);
+    }
+}
+
 void leader_on_message(struct core *core, const struct wire_message *message) {
     struct leader *leader = core->leader;
     struct lead_member *member = leader_member(leader, message->from);
@@ -156,6 +170,9 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
         break;
     case WIRE_ATTACHED:
         on_attached(core, message);
+        break;
+    case WIRE_STAYS:
+        on_stays(core, message);
         break;
     case WIRE_ENDING:
         ending_by_slurm(core);
@@ -247,17 +264,18 @@ static void check_silence(struct core *core) {
 }
 
 /* Programs that cannot be interrupted start again in place: those that do not use the library, when any of them is
- * lost; and those that had ended already, when all others begin anew. */
+ * lost, but not who has said that it survives that; and those that had ended already, when all others begin anew. */
 static void start_again(struct core *core) {
     struct leader *leader = core->leader;
     if (leader->phase == LEAD_ASSEMBLING) {
         return;
     }
-    bool all = !leader->library_seen && leader->loss_count > 0;
+    bool plain = !leader->library_seen && leader->loss_count > 0;
+    bool all = plain && !leader->stays_seen;
     leader->generation += all;
     for (uint32_t index = 0; index < core->rank_count; index++) {
         struct lead_rank *rank = &leader->ranks[index];
-        bool again = leader->library_seen ? rank->exited : all;
+        bool again = leader->library_seen ? rank->exited : all || (plain && !rank->stays && !rank->exited);
         if (!again || rank->loss != WIRE_NONE) {
             continue;
         }

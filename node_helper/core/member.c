@@ -226,6 +226,14 @@ void member_end(struct core *core, uint32_t exit_code, bool kill) {
     }
 }
 
+static void on_present(struct core *core, const struct wire_rank_step *present) {
+    if (present->rank < core->rank_count && core->seats[present->rank].incarnation == present->incarnation) {
+        struct core_action *action = emit(core, CORE_ACTION_PRESENT);
+        action->rank = present->rank;
+        action->incarnation = present->incarnation;
+    }
+}
+
 static void on_warm(struct core *core) {
     for (uint32_t slot = 0; slot < core->slot_count; slot++) {
         if (core->slots[slot].rank == WIRE_NONE && core->slots[slot].incarnation == 0) {
@@ -263,6 +271,11 @@ void member_on_message(struct core *core, const struct wire_message *message) {
     case WIRE_RELOAD_RESULT:
         if (current) {
             on_reload_result(core, message);
+        }
+        break;
+    case WIRE_PRESENT:
+        if (current) {
+            on_present(core, &message->rank_step);
         }
         break;
     case WIRE_WARM:

@@ -48,6 +48,9 @@ void member_report(struct core *core, uint32_t index) {
     if (slot->rank == WIRE_NONE) {
         return;
     }
+    if (slot->stays) {
+        send_rank_step(core, WIRE_STAYS, slot, index, 0);
+    }
     if (slot->call == MEMBER_CALL_RECOVER) {
         send_arrived(core, slot);
     } else if (slot->call == MEMBER_CALL_RELOADED) {
@@ -134,6 +137,12 @@ void member_on_program(struct core *core, const struct core_event *event) {
     case CORE_EVENT_ATTACHED:
         slot->attached = true;
         send_rank_step(core, WIRE_ATTACHED, slot, event->slot, 0);
+        break;
+    case CORE_EVENT_STAYS:
+        slot->stays = true;
+        if (slot->rank != WIRE_NONE) {
+            send_rank_step(core, WIRE_STAYS, slot, event->slot, 0);
+        }
         break;
     case CORE_EVENT_ARRIVED:
         on_arrived(core, slot, event);

@@ -67,7 +67,7 @@ static void take(struct leader *leader, uint32_t rank, struct lead_member *membe
     moved->seat.incarnation = slot->serial;
     moved->seat.starts++;
     moved->newcomer = true;
-    moved->arrived = moved->has_state = moved->excused = false;
+    moved->arrived = moved->has_state = moved->excused = moved->stays = false;
 }
 
 /* The same rank in the same slot, with a new program. */

@@ -49,6 +49,7 @@ static void enter_epoch(struct shell *shell) {
         abort();
     }
     rpc_enter_world(shell);
+    stays_enter_epoch(shell);
     gather_reset(shell);
     exchange_reset(shell);
     tables_reset(shell);
@@ -204,6 +205,9 @@ static void act(struct shell *shell, const struct core_action *action) {
         break;
     case CORE_ACTION_EPOCH:
         enter_epoch(shell);
+        break;
+    case CORE_ACTION_PRESENT:
+        stays_on_present(shell, action->rank, action->incarnation);
         break;
     case CORE_ACTION_HOLD:
         tell_keepers(shell, WIRE_KEEPER_HOLD);

@@ -13,9 +13,9 @@ static void on_gathered(struct shell *shell, void *arg, const uint8_t *data, siz
     }
 }
 
-/* Of the list of participants; never that of exchanges. */
+/* Of the list of participants and their world; never that of exchanges. */
 static uint64_t key_of(const struct pmixsrv_event *event) {
-    uint64_t key = XXH3_64bits(event->ranks, event->rank_count * sizeof(*event->ranks));
+    uint64_t key = XXH3_64bits_withSeed(event->ranks, event->rank_count * sizeof(*event->ranks), event->world);
     return key == 0 ? 1 : key;
 }
 
@@ -50,7 +50,8 @@ void fence_begin(struct shell *shell, const struct pmixsrv_event *event) {
     struct gather_part part = { .key = key_of(event), .data = event->data, .bytes = event->bytes };
     uint32_t *nodes = participant_nodes(shell, event, &part.node_count);
     part.nodes = nodes;
-    if (nodes == NULL || !gather_begin(shell, &part, on_gathered, event->reply)) {
+    bool is_over = event->world != 0 && event->world != stays_world(shell);
+    if (nodes == NULL || is_over || !gather_begin(shell, &part, on_gathered, event->reply)) {
         pmixsrv_fence_done(shell->pmix, event->reply, false, NULL, 0);
     }
     free(nodes);

@@ -26,6 +26,7 @@ ckptlessd_SOURCES = \
 	node_helper/shell/shell.h \
 	node_helper/shell/shrink.c \
 	node_helper/shell/slots.c \
+	node_helper/shell/stays.c \
 	node_helper/shell/step.c \
 	node_helper/shell/table.c \
 	node_helper/shell/table.h \

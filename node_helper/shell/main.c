@@ -140,6 +140,7 @@ static bool end(struct shell *shell) {
     peers_fini(shell);
     gather_reset(shell);
     exchange_fini(shell);
+    stays_fini(shell);
     tables_fini(shell);
     core_destroy(shell->core);
     world_fini(&shell->world);

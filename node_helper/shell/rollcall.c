@@ -173,8 +173,8 @@ static bool make_core(struct shell *shell, const struct wire_roster *roster) {
 }
 
 bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster) {
-    if (!copy_nodes(shell, roster) || !make_core(shell, roster) || !exchange_init(shell) || !tables_init(shell) ||
-        !rpc_init(shell)) {
+    if (!copy_nodes(shell, roster) || !make_core(shell, roster) || !exchange_init(shell) || !stays_init(shell) ||
+        !tables_init(shell) || !rpc_init(shell)) {
         shell_abandon(shell, "the roster cannot be used");
         return false;
     }

@@ -229,6 +229,9 @@ static void on_event(struct shell *shell, const struct pmixsrv_event *event) {
             reply_result(shell, event->reply, CKPTLESS_INTERRUPTED, NULL);
         }
         return;
+    case PMIXSRV_EVENT_STAYS:
+        stays_on_said(shell, slot, event->reply);
+        return;
     case PMIXSRV_EVENT_FENCE:
         fence_begin(shell, event);
         return;

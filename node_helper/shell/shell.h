@@ -14,6 +14,7 @@
  *   gather.c    all-gathers among nodes
  *   exchange.c  ckptless_exchange
  *   fence.c     PMIx_Fence
+ *   stays.c     programs without the library that survive the loss of others
  *   tables.c    region tables at the leader: mismatches, ckptless_region_bytes
  *   pulls.c     the state plane
  *   shrink.c    lost nodes leave the job
@@ -66,6 +67,7 @@ struct slot {
     bool running;          /* START was sent, EXITED has not come */
     bool ended;            /* the core knows that `serial` has ended, or wants to hear nothing of it */
     bool attached;         /* called ckptless_init */
+    bool stays;            /* has no library, and has said that it survives the loss of others */
     bool finalized;        /* the program has taken leave of PMIx: losing its connection means nothing */
     pid_t pid;             /* root of the rank's tree; 0: not known */
     pid_t attached_pid;    /* who called ckptless_init, by its own word */
@@ -104,6 +106,7 @@ struct exchange; /* exchange.c */
 struct gather;   /* gather.c */
 struct tables;   /* tables.c */
 struct shrink;   /* shrink.c */
+struct stays;    /* stays.c */
 
 struct shell {
     struct wire_launch launch;
@@ -165,6 +168,7 @@ struct shell {
     struct exchange *exchange;
     struct gather *gathers; /* list */
     struct tables *tables;
+    struct stays *stays;
     struct shrink *shrink; /* leader; NULL: no node was lost */
 
     bool is_over; /* END has come: nothing is started any more */
@@ -309,6 +313,16 @@ void gather_reset(struct shell *shell);     /* a new epoch, or the end */
 
 /* fence.c */
 void fence_begin(struct shell *shell, const struct pmixsrv_event *event);
+
+/* stays.c */
+bool stays_init(struct shell *shell);
+void stays_fini(struct shell *shell);
+/* PMIXSRV_EVENT_STAYS of a slot's program; answers it. */
+void stays_on_said(struct shell *shell, struct slot *slot, void *reply);
+/* The world's number, as these programs know it: it grows with each loss. */
+uint32_t stays_world(const struct shell *shell);
+void stays_enter_epoch(struct shell *shell); /* tells own programs who is lost */
+void stays_on_present(struct shell *shell, uint32_t rank, uint32_t incarnation);
 
 /* tables.c */
 bool tables_init(struct shell *shell);

@@ -117,7 +117,7 @@ static void let_go(struct shell *shell, struct slot *slot) {
     table_fini(&slot->table);
     slot->table_sent = false;
     slot->pid = slot->holder = 0;
-    slot->disconnected = slot->finalized = slot->attached = slot->running = false;
+    slot->disconnected = slot->finalized = slot->attached = slot->stays = slot->running = false;
 }
 
 /* Parked programs have names above the world's. */

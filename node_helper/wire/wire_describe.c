@@ -41,6 +41,8 @@ const char *wire_type_name(enum wire_type type) {
         [WIRE_ADDRESS] = "ADDRESS",
         [WIRE_GATHER] = "GATHER",
         [WIRE_GATHERED] = "GATHERED",
+        [WIRE_STAYS] = "STAYS",
+        [WIRE_PRESENT] = "PRESENT",
     };
 
     return (unsigned)type < WIRE_TYPE_COUNT && names[type] != NULL ? names[type] : "UNKNOWN";

@@ -60,6 +60,8 @@ static const struct codec codecs[WIRE_TYPE_COUNT] = {
     [WIRE_ADDRESS] = PAYLOAD(address),
     [WIRE_GATHER] = PAYLOAD(gather),
     [WIRE_GATHERED] = PAYLOAD(gather),
+    [WIRE_STAYS] = PAYLOAD(rank_step),
+    [WIRE_PRESENT] = PAYLOAD(rank_step),
 };
 
 /* NULL: no such type. */

@@ -70,6 +70,9 @@ enum wire_type {
     WIRE_ADDRESS,   /* both ways: the fabric address of a helper */
     WIRE_GATHER,    /* member -> leader: one node's part of an all-gather */
     WIRE_GATHERED,  /* leader -> the nodes that take part: everybody's */
+    /* of the core again */
+    WIRE_STAYS,     /* member -> leader: a rank of mine has said through PMIx that it survives the loss of others */
+    WIRE_PRESENT,   /* leader -> all: the replacement of a rank that was lost has said so */
     WIRE_TYPE_COUNT
 };
 
@@ -172,7 +175,7 @@ struct wire_plan {
     const uint32_t *pullers; /* ranks that must pull, ascending */
 };
 
-struct wire_rank_step { /* READY, RELOADED, COMMITTED, FINISHED: rank and incarnation; ATTACHED: rank or WIRE_NONE */
+struct wire_rank_step { /* READY, RELOADED, COMMITTED, FINISHED, STAYS, PRESENT: rank and incarnation; ATTACHED: rank or WIRE_NONE */
     uint32_t rank, incarnation;
     uint64_t step;
     uint64_t bytes;   /* READY: pulled */
@@ -238,7 +241,7 @@ struct wire_message {
         struct wire_stop stop;                 /* STOP */
         struct wire_arrived arrived;           /* ARRIVED */
         struct wire_plan plan;                 /* PLAN */
-        struct wire_rank_step rank_step;       /* READY, RELOADED, COMMITTED, FINISHED, ATTACHED */
+        struct wire_rank_step rank_step;       /* READY, RELOADED, COMMITTED, FINISHED, ATTACHED, STAYS, PRESENT */
         struct wire_reload_result reload_result;
         struct wire_end end;                   /* END, RESULT, REFUSE, EVICTED, ENDING */
         struct wire_table table;

@@ -1,7 +1,5 @@
 /*
- * The server's life, its queue to the helper's loop, and its answers; see pmixsrv.h. Answers are given on
- * PMIx's own thread, because PMIx's connections are not for any other: the shift is a deregistration of nobody, whose
- * callback PMIx makes there.
+ * The server's life, and its queue to the helper's loop; see pmixsrv.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,7 +10,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "node_helper/wire/wire_rpc.h"
 #include "pmix_glue/server/pmixsrv_private.h"
 
 struct pmixsrv *pmixsrv_current;
@@ -213,93 +210,6 @@ enum pmixsrv_result pmixsrv_create(struct pmixsrv **ret_server, const struct pmi
     return PMIXSRV_OK;
 }
 
-static void free_reply(void *arg) {
-    struct reply *reply = arg;
-    free(reply->bytes);
-    free(reply);
-}
-
-/* PMIx's thread. */
-static void give_reply(pmix_status_t status, void *arg) {
-    struct reply *reply = arg;
-    (void)status;
-    if (reply->is_fence) {
-        reply->fence_done(reply->status, reply->bytes, reply->count, reply->done_arg, free_reply, reply);
-        return;
-    }
-    memcpy(reply->info.key, WIRE_RPC_KEY, sizeof(WIRE_RPC_KEY));
-    reply->info.value.type = PMIX_BYTE_OBJECT;
-    reply->info.value.data.bo.bytes = reply->bytes;
-    reply->info.value.data.bo.size = reply->count;
-    reply->request_done(reply->status, &reply->info, 1, reply->done_arg, free_reply, reply);
-}
-
-static void shift_reply(struct pmixsrv *server, struct reply *reply, pmix_status_t status, const void *bytes,
-                        size_t count) {
-    pmix_proc_t nobody = { .rank = 0 };
-    snprintf(nobody.nspace, sizeof(nobody.nspace), "ckptless.nobody");
-    reply->status = status;
-    reply->bytes = malloc(count + 1);
-    if (reply->bytes != NULL && count > 0) {
-        memcpy(reply->bytes, bytes, count);
-        reply->count = count;
-    }
-    server->pmix->server_deregister_client(&nobody, give_reply, reply);
-}
-
-static void close_reply(struct pmixsrv *server, struct reply *reply) {
-    pthread_mutex_lock(&server->lock);
-    struct reply **link = &server->open;
-    while (*link != reply) {
-        link = &(*link)->next;
-    }
-    *link = reply->next;
-    pthread_mutex_unlock(&server->lock);
-}
-
-void pmixsrv_reply(struct pmixsrv *server, void *reply, const void *bytes, size_t count) {
-    close_reply(server, reply);
-    shift_reply(server, reply, PMIX_SUCCESS, bytes, count);
-}
-
-void pmixsrv_fence_done(struct pmixsrv *server, void *reply, bool ok, const void *bytes, size_t count) {
-    close_reply(server, reply);
-    shift_reply(server, reply, ok ? PMIX_SUCCESS : PMIX_ERR_PARTIAL_SUCCESS, bytes, count);
-}
-
-struct notice {
-    pmix_info_t infos[3];
-    pmix_proc_t target;
-};
-
-static void free_notice(pmix_status_t status, void *arg) {
-    (void)status;
-    free(arg);
-}
-
-static pmix_info_t *set_key(pmix_info_t *info, const char *key, pmix_data_type_t type) {
-    snprintf(info->key, sizeof(info->key), "%s", key);
-    info->value.type = type;
-    return info;
-}
-
-void pmixsrv_interrupt(struct pmixsrv *server, uint32_t rank, uint64_t epoch) {
-    struct notice *notice = calloc(1, sizeof(*notice));
-    pmix_proc_t source = pmixsrv_name(server, server->universe); /* nobody's: PMIx tells no event to its source */
-    if (notice == NULL) {
-        return; /* the page says it too */
-    }
-    notice->target = pmixsrv_name(server, rank);
-    set_key(&notice->infos[0], WIRE_RPC_EPOCH_KEY, PMIX_UINT64)->value.data.uint64 = epoch;
-    set_key(&notice->infos[1], PMIX_EVENT_CUSTOM_RANGE, PMIX_PROC)->value.data.proc = &notice->target;
-    set_key(&notice->infos[2], PMIX_EVENT_DO_NOT_CACHE, PMIX_BOOL)->value.data.flag = true;
-    pmix_status_t status = server->pmix->notify_event(GLUE_EVENT_INTERRUPT, &source, PMIX_RANGE_CUSTOM, notice->infos,
-                                                      3, free_notice, notice);
-    if (status != PMIX_SUCCESS) {
-        free(notice); /* no callback follows */
-    }
-}
-
 void pmixsrv_destroy(struct pmixsrv *server) {
     if (server == NULL) {
         return;
@@ -314,7 +224,7 @@ void pmixsrv_destroy(struct pmixsrv *server) {
         while (open != NULL) {
             struct reply *reply = open;
             open = reply->next;
-            shift_reply(server, reply, PMIX_ERR_UNREACH, NULL, 0);
+            pmixsrv_answer_error(server, reply);
         }
         (void)server->pmix->server_finalize();
     }

@@ -35,6 +35,7 @@ enum pmixsrv_event_type {
     PMIXSRV_EVENT_FINALIZED,
     PMIXSRV_EVENT_LOST,    /* the client's connection ended without finalize; comes 1 s late, or later */
     PMIXSRV_EVENT_REQUEST, /* bytes; `reply` must be answered once with pmixsrv_reply(), sooner or later */
+    PMIXSRV_EVENT_STAYS,   /* it survives the loss of others (PMIX_JOB_RECOVERABLE); `reply`: pmixsrv_reply_stays() */
     PMIXSRV_EVENT_ABORT,   /* PMIx_Abort: status, text */
     PMIXSRV_EVENT_FENCE,   /* all local participants have entered it with `data`; answer with pmixsrv_fence_done() */
 };
@@ -44,11 +45,12 @@ struct pmixsrv_event {
     uint32_t rank;
     uint32_t serial; /* of the connection of this rank: pmixsrv_register_client() counts it */
     int status;
-    void *reply;   /* REQUEST, FENCE */
+    void *reply;   /* REQUEST, STAYS, FENCE */
     uint8_t *data; /* belongs to the caller of poll: free() */
     size_t bytes;
     uint32_t *ranks;     /* FENCE: the participants, as the programs list them; belongs to the caller of poll: free() */
     uint32_t rank_count; /* 0: the whole world */
+    uint32_t world;      /* FENCE: the number of the world that it is for; 0: of any */
     char text[256];
 };
 
@@ -81,6 +83,17 @@ void pmixsrv_reply(struct pmixsrv *server, void *reply, const void *bytes, size_
 void pmixsrv_fence_done(struct pmixsrv *server, void *reply, bool ok, const void *bytes, size_t count);
 /* Sends the event "this world has ended, `epoch` begins" to the local client `rank`. */
 void pmixsrv_interrupt(struct pmixsrv *server, uint32_t rank, uint64_t epoch);
+/* Answers a STAYS: the world's number, and how often this rank has been started before. */
+void pmixsrv_reply_stays(struct pmixsrv *server, void *reply, uint32_t world, uint32_t starts);
+
+struct pmixsrv_change {
+    bool is_back;     /* the replacement is there; else: it is lost */
+    uint32_t rank;    /* whose */
+    uint32_t world;   /* grows with each loss */
+    const char *host; /* where the replacement is, or will be */
+};
+/* Tells a change of the world to the local client `rank`, which has said STAYS. */
+void pmixsrv_tell(struct pmixsrv *server, uint32_t rank, const struct pmixsrv_change *change);
 /* Ends the server, answers what is still open with an error, removes the directory. NULL is allowed. */
 void pmixsrv_destroy(struct pmixsrv *server);
 

@@ -110,6 +110,9 @@ enum pmixsrv_result pmixsrv_enter_world(struct pmixsrv *server, uint32_t generat
     bool is_new = generation != server->generation;
     server->generation = generation;
     server->local_count = count_own(server);
+    if (!is_new) {
+        count_locals(server);
+    }
     pthread_mutex_unlock(&server->lock);
     return !is_new || pmixsrv_register_world(server) == PMIX_SUCCESS ? PMIXSRV_OK : PMIXSRV_ERR_PMIX;
 }

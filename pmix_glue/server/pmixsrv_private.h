@@ -1,6 +1,7 @@
 /*
  * The server's object, for its own files:
- *   pmixsrv.c         life, queue, answers
+ *   pmixsrv.c         life, queue
+ *   pmixsrv_answer.c  answers and events
  *   pmixsrv_client.c  names of processes, and who has them
  *   pmixsrv_upcall.c  what PMIx calls on its own thread
  *   pmixsrv_world.c   what the namespace says about the world
@@ -18,7 +19,7 @@ struct queued {
     struct pmixsrv_event event;
 };
 
-/* A REQUEST or FENCE until it is answered. */
+/* A REQUEST, STAYS or FENCE until it is answered. */
 struct reply {
     struct reply *next; /* of those that are open */
     bool is_fence;
@@ -26,7 +27,8 @@ struct reply {
     pmix_modex_cbfunc_t fence_done;
     void *done_arg;
     pmix_status_t status;
-    pmix_info_t info; /* REQUEST: the answer */
+    pmix_info_t infos[2]; /* REQUEST, STAYS: the answer */
+    size_t info_count;
     char *bytes;
     size_t count;
 };
@@ -88,6 +90,8 @@ bool pmixsrv_on_connection_end(struct pmixsrv *server, uint32_t rank);
 void pmixsrv_on_event(size_t handler, pmix_status_t status, const pmix_proc_t *source, pmix_info_t info[], size_t count,
                       pmix_info_t results[], size_t result_count, pmix_event_notification_cbfunc_fn_t done,
                       void *done_arg);
+/* At the end: the reply is closed already. */
+void pmixsrv_answer_error(struct pmixsrv *server, struct reply *reply);
 /* The world in rank_nodes, as the namespace of its generation. */
 pmix_status_t pmixsrv_register_world(struct pmixsrv *server);
 

@@ -81,6 +81,16 @@ static const pmix_byte_object_t *find_request(const pmix_info_t *directives, siz
     return NULL;
 }
 
+/* "application supports recoverable operations" */
+static bool says_recoverable(const pmix_info_t *directives, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (strncmp(directives[i].key, PMIX_JOB_RECOVERABLE, PMIX_MAX_KEYLEN) == 0) {
+            return directives[i].value.type == PMIX_BOOL && directives[i].value.data.flag;
+        }
+    }
+    return false;
+}
+
 static pmix_status_t on_job_control(const pmix_proc_t *proc, const pmix_proc_t targets[], size_t target_count,
                                     const pmix_info_t directives[], size_t count, pmix_info_cbfunc_t done,
                                     void *done_arg) {
@@ -88,17 +98,20 @@ static pmix_status_t on_job_control(const pmix_proc_t *proc, const pmix_proc_t t
     const pmix_byte_object_t *request = find_request(directives, count);
     (void)targets;
     (void)target_count;
-    if (!pmixsrv_is_ours(server, proc) || request == NULL) {
+    if (!pmixsrv_is_ours(server, proc) || (request == NULL && !says_recoverable(directives, count))) {
         return PMIX_ERR_NOT_SUPPORTED;
     }
-    struct pmixsrv_event event = { .type = PMIXSRV_EVENT_REQUEST, .rank = proc->rank, .bytes = request->size };
-    event.data = malloc(request->size + 1);
+    struct pmixsrv_event event = { .type = request ? PMIXSRV_EVENT_REQUEST : PMIXSRV_EVENT_STAYS, .rank = proc->rank };
+    event.bytes = request ? request->size : 0;
+    event.data = malloc(event.bytes + 1);
     struct reply *reply = event.data ? open_reply(server) : NULL;
     if (reply == NULL) {
         free(event.data);
         return PMIX_ERR_NOMEM;
     }
-    memcpy(event.data, request->bytes, request->size);
+    if (request != NULL) {
+        memcpy(event.data, request->bytes, request->size);
+    }
     reply->request_done = done;
     reply->done_arg = done_arg;
     event.reply = reply;
@@ -107,21 +120,25 @@ static pmix_status_t on_job_control(const pmix_proc_t *proc, const pmix_proc_t t
     return PMIX_SUCCESS;
 }
 
-/* False: someone takes part who is not of this step, or no memory. A wildcard is the world: no list. */
+/* False: someone takes part who is not of this step, or no memory. A wildcard is all of the world: no list. */
 static bool copy_participants(struct pmixsrv *server, const pmix_proc_t procs[], size_t count,
                               struct pmixsrv_event *event) {
     event->ranks = calloc(count + 1, sizeof(*event->ranks));
+    bool all = false;
     for (size_t i = 0; event->ranks != NULL && i < count; i++) {
-        if (!pmixsrv_is_ours(server, &procs[i])) {
+        if (strncmp(procs[i].nspace, GLUE_WORLD_KEY, PMIX_MAX_NSLEN) == 0) {
+            event->world = procs[i].rank;
+        } else if (!pmixsrv_is_ours(server, &procs[i])) {
             return false;
+        } else if (procs[i].rank == PMIX_RANK_WILDCARD) {
+            all = true;
+        } else {
+            event->ranks[event->rank_count++] = procs[i].rank;
         }
-        if (procs[i].rank == PMIX_RANK_WILDCARD) {
-            event->rank_count = 0;
-            return true;
-        }
-        event->ranks[event->rank_count++] = procs[i].rank;
     }
-    return event->ranks != NULL && count > 0;
+    bool named = all || event->rank_count > 0;
+    event->rank_count = all ? 0 : event->rank_count;
+    return event->ranks != NULL && named;
 }
 
 static pmix_status_t on_fence(const pmix_proc_t procs[], size_t proc_count, const pmix_info_t info[], size_t count,

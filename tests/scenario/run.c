@@ -19,6 +19,7 @@
  *     hang RANK          it ignores interrupts
  *     recover RANK       unasked
  *     finish [RANK]
+ *     stays RANK         it has no library, and says that it survives
  *     layout RANK        its programs register other regions
  *     loads RANK STEP    it reloads that step
  *     fail-pull RANK
@@ -148,6 +149,8 @@ static void run_rank_command(const char *name, uint32_t number, uint32_t second)
             script_program_recovers(node, slot);
         } else if (strcmp(name, "finish") == 0) {
             finish(node, slot);
+        } else if (strcmp(name, "stays") == 0) {
+            script_program_event(node, slot, CORE_EVENT_STAYS, 0);
         } else if (strcmp(name, "end-again") == 0) {
             script_handle(node, (struct core_event){ .type = CORE_EVENT_SLOT_ENDED,
                                                      .slot = slot,

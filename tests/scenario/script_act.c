@@ -194,6 +194,10 @@ static void carry_out_helpers(uint32_t node, const struct core_action *action) {
         begin_line(node);
         fprintf(script.out, "END %u%s\n", action->exit_code, action->kill ? " kill" : "");
         return;
+    case CORE_ACTION_PRESENT:
+        begin_line(node);
+        fprintf(script.out, "PRESENT rank %u\n", action->rank);
+        return;
     case CORE_ACTION_TRACE:
         begin_line(node);
         print_trace(&action->trace);

@@ -95,6 +95,8 @@ static const struct wire_message samples[WIRE_TYPE_COUNT] = {
     [WIRE_ADDRESS] = { .address = { 7, 4, "addr" } },
     [WIRE_GATHER] = GATHER,
     [WIRE_GATHERED] = GATHER,
+    [WIRE_STAYS] = RANK_STEP,
+    [WIRE_PRESENT] = RANK_STEP,
 };
 
 static struct wire_message sample(enum wire_type type) {
