@@ -20,6 +20,7 @@ struct option_table {
     bool (*set_by_cli)(void *options, int letter);
     int (*process)(void *options, int letter, const char *value, bool set_by_env, bool early);
     void (*release)(void **text);
+    bool (*get_next)(void *options, char **name, char **value, size_t *state);
 };
 
 struct request {
@@ -29,6 +30,7 @@ struct request {
     long active, total;   /* nodes */
 };
 
+static struct allocator_ends user_ends;
 static bool owns_job;
 static bool has_note; /* srun in a job whose spares sbatch or salloc has asked for */
 static struct job_note job;
@@ -41,6 +43,7 @@ static bool load_table(struct option_table *ret_table) {
     *(void **)&ret_table->is_set = dlsym(RTLD_DEFAULT, "slurm_option_isset");
     *(void **)&ret_table->set_by_cli = dlsym(RTLD_DEFAULT, "slurm_option_set_by_cli");
     *(void **)&ret_table->process = dlsym(RTLD_DEFAULT, "slurm_process_option");
+    *(void **)&ret_table->get_next = dlsym(RTLD_DEFAULT, "slurm_option_get_next_set");
     *(void **)&ret_table->release = dlsym(RTLD_DEFAULT, "slurm_xfree");
     return ret_table->options && ret_table->get && ret_table->set && ret_table->is_set && ret_table->set_by_cli &&
            ret_table->release;
@@ -83,6 +86,32 @@ static int refuse(const char *why) {
     return PLUGIN_REFUSED;
 }
 
+/* Seconds; -1: not set. Among the options that are set, for by its name or letter those of sbatch and salloc are found.
+ */
+static long get_wait(const struct option_table *table) {
+    char *name = NULL, *value = NULL;
+    size_t state = 0;
+    long seconds = -1;
+    while (table->get_next && table->get_next(table->options, &name, &value, &state)) {
+        if (name && value && strcmp(name, "wait") == 0) {
+            seconds = strtol(value, NULL, 10);
+        }
+        table->release((void **)&name);
+        table->release((void **)&value);
+    }
+    return seconds;
+}
+
+/* Slurm sees no task's end before the step's: what the user wants to follow from one, the leader has to do. */
+static void note_ends(const struct option_table *table) {
+    char text[64] = "";
+    if (table->is_set(table->options, "kill-on-bad-exit") && get_text(table, "kill-on-bad-exit", text, sizeof(text))) {
+        user_ends.kill_on_bad_exit = strtol(text, NULL, 10) > 0;
+    }
+    long seconds = get_wait(table);
+    user_ends.wait_s = seconds > 0 && seconds < 1 << 24 ? (uint32_t)seconds : 0;
+}
+
 /* A lost node or a task's exit code are ours to judge; what the user set on purpose stays. */
 static void disarm(const struct option_table *table) {
     if (!table->set_by_cli(table->options, 'k')) {
@@ -91,11 +120,12 @@ static void disarm(const struct option_table *table) {
     if (spank_context() != S_CTX_LOCAL) {
         return;
     }
+    note_ends(table);
     if (!table->is_set(table->options, "kill-on-bad-exit")) {
         (void)table->set(table->options, "kill-on-bad-exit", "0", false);
     }
     /* By its letter: sbatch's --wait has the same name. */
-    if (table->process && !table->set_by_cli(table->options, 'W')) {
+    if (table->process && get_wait(table) < 0) {
         (void)table->process(table->options, 'W', "0", false, false);
     }
 }
@@ -203,6 +233,10 @@ int allocator_post_opt(void) {
     disarm(&table);
     return wire_settings_spare_nodes(&option->settings) == 0 ? ESPANK_SUCCESS
                                                              : check_and_add(&table, &option->settings);
+}
+
+struct allocator_ends allocator_ends(void) {
+    return user_ends;
 }
 
 bool allocator_owns_job(void) {

@@ -22,6 +22,7 @@
 #define PLUGIN_ENV_PORT "SLURM_CKPTLESS_PORT"
 #define PLUGIN_ENV_SECRET "SLURM_CKPTLESS_SECRET"
 #define PLUGIN_ENV_TOKEN "SLURM_CKPTLESS_TOKEN"
+#define PLUGIN_ENV_ENDS "SLURM_CKPTLESS_ENDS" /* "K:W": the user's --kill-on-bad-exit and --wait */
 /* srun's limit on address space. The nodes get one under which nothing can be executed, and beside it the true one, which
  * the plugin there puts back: a node without the plugin does not begin a program that would know of no other rank. */
 #define PLUGIN_ENV_LIMIT "SLURM_RLIMIT_AS"
@@ -50,6 +51,13 @@ void allocator_prepare(void);
 int allocator_post_opt(void);
 /* True in an srun that made its allocation itself. Valid after allocator_post_opt. */
 bool allocator_owns_job(void);
+
+/* What the user of this srun wants when a task ends before the others. Valid after allocator_post_opt. */
+struct allocator_ends {
+    bool kill_on_bad_exit;
+    uint32_t wait_s; /* 0: no bound */
+};
+struct allocator_ends allocator_ends(void);
 
 /* srun, when the step exists: starts ckptless-launch and puts the rendezvous into the environment. Non-zero: the step
  * cannot start; one line was printed. Waits at most five seconds. */

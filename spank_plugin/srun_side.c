@@ -216,8 +216,12 @@ static bool await_ready(struct launcher *launcher) {
         slurm_error("ckptless: ckptless-launch is of another version");
         return false;
     }
+    struct allocator_ends wanted = allocator_ends();
+    char ends[32];
+    snprintf(ends, sizeof(ends), "%d:%u", wanted.kill_on_bad_exit, wanted.wait_s);
     bool set = setenv(PLUGIN_ENV_PORT, port, 1) == 0 && setenv(PLUGIN_ENV_SECRET, secret, 1) == 0 &&
-               setenv(PLUGIN_ENV_TOKEN, token, 1) == 0 && bar_nodes_without_plugin();
+               setenv(PLUGIN_ENV_TOKEN, token, 1) == 0 && setenv(PLUGIN_ENV_ENDS, ends, 1) == 0 &&
+               bar_nodes_without_plugin();
     explicit_bzero(line, sizeof(line));
     explicit_bzero(secret, sizeof(secret));
     return set;

@@ -67,17 +67,19 @@ static void restore_limit(spank_t spank) {
 
 /* What srun has put into the environment; it is gone from there afterwards. False: there is none. */
 static bool take_rendezvous(spank_t spank, struct wire_launch *launch) {
-    static const char *const names[] = { PLUGIN_ENV_PORT, PLUGIN_ENV_SECRET, PLUGIN_ENV_TOKEN };
-    char port[16], secret[WIRE_SECRET_BYTES * 2 + 1];
+    static const char *const names[] = { PLUGIN_ENV_PORT, PLUGIN_ENV_SECRET, PLUGIN_ENV_TOKEN, PLUGIN_ENV_ENDS };
+    char ends[32], port[16], secret[WIRE_SECRET_BYTES * 2 + 1];
     restore_limit(spank);
     get_variable(spank, PLUGIN_ENV_PORT, port, sizeof(port));
     get_variable(spank, PLUGIN_ENV_SECRET, secret, sizeof(secret));
     get_variable(spank, PLUGIN_ENV_TOKEN, launch->token, sizeof(launch->token));
+    get_variable(spank, PLUGIN_ENV_ENDS, ends, sizeof(ends));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         (void)spank_unsetenv(spank, names[i]);
     }
     unsigned long number = strtoul(port, NULL, 10);
     launch->launcher_port = (uint16_t)number;
+    (void)sscanf(ends, "%u:%u", &launch->kill_on_bad_exit, &launch->wait_s);
     bool complete = number > 0 && number <= UINT16_MAX && launch->token[0] && parse_secret(secret, launch->secret);
     explicit_bzero(secret, sizeof(secret));
     return complete;

@@ -34,7 +34,7 @@ static enum core_result create_leader(struct core *core, const struct core_confi
         return CORE_ERR_NO_MEMORY;
     }
     leader->view = 1;
-    leader->late_ns = leader->start_late_ns = leader->asked_ns = leader->linger_ns = CORE_NEVER;
+    leader->late_ns = leader->start_late_ns = leader->asked_ns = leader->linger_ns = leader->waited_ns = CORE_NEVER;
     leader->fault_ns = leader->assemble_ns = CORE_NEVER;
     leader->reserve = WIRE_NONE;
     leader->token_state = config->seed;

@@ -33,9 +33,11 @@ struct core_config {
     uint32_t active_nodes; /* nodes 0 .. active_nodes - 1 hold the ranks at the first start; the rest is parked */
     enum core_park park;
     uint64_t heartbeat_ns, dead_after_ns, grace_ns;
-    uint32_t respawn_max; /* starts of a rank in the same slot without a commit in between */
-    uint32_t restart_max; /* recoveries in a row without progress before giving up */
-    uint64_t seed;        /* for the plan's tokens; the step secret's hash in the daemon */
+    uint32_t respawn_max;  /* starts of a rank in the same slot without a commit in between */
+    uint32_t restart_max;  /* recoveries in a row without progress before giving up */
+    bool kill_on_bad_exit; /* the program's own error ends the step, also where others could go on */
+    uint64_t wait_ns;      /* from the first rank's own end to the end of the others; 0: no bound */
+    uint64_t seed;         /* for the plan's tokens; the step secret's hash in the daemon */
 };
 
 enum core_event_type {

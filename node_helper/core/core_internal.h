@@ -139,6 +139,7 @@ struct leader {
     uint32_t late_extended;
     uint64_t asked_ns; /* a rank stands in recover without a loss: begin an epoch then */
     uint64_t linger_ns;
+    uint64_t waited_ns; /* the first rank has ended by itself, and the others are ended then; CORE_NEVER: not bound */
     uint64_t resume_step, pulled_bytes, token_state;
     uint32_t reserve; /* keeps its older copy until a second node holds the resume step; WIRE_NONE: nobody */
     uint8_t token[16];

@@ -33,7 +33,7 @@ static void decide(struct core *core, uint32_t exit_code, bool kill, const char 
     leader->phase = kill ? LEAD_ENDED : LEAD_ENDING;
     leader->epoch_wanted = false;
     late_stop(leader);
-    leader->asked_ns = leader->linger_ns = CORE_NEVER;
+    leader->asked_ns = leader->linger_ns = leader->waited_ns = CORE_NEVER;
     leader->end_kill = kill;
     leader->end_code = exit_code;
     core_copy_text(leader->end_text, sizeof leader->end_text, text);
@@ -126,7 +126,8 @@ void ending_on_exit(struct core *core, uint32_t index, const struct wire_loss *l
         }
         return;
     }
-    if (rank->exit_code != 0 && (leader->library_seen || loss->cause == WIRE_CAUSE_ABORTED)) {
+    bool ends_all = leader->library_seen || core->config.kill_on_bad_exit || loss->cause == WIRE_CAUSE_ABORTED;
+    if (rank->exit_code != 0 && ends_all) {
         /* The others would wait for it for ever. Their own ends, under way at the same moment, do not count. */
         decide(core, rank->exit_code, true,
                loss->cause == WIRE_CAUSE_ABORTED ? "the program has aborted"
@@ -135,14 +136,25 @@ void ending_on_exit(struct core *core, uint32_t index, const struct wire_loss *l
     }
     for (uint32_t i = 0; i < core->rank_count; i++) {
         if (!leader->ranks[i].exited) {
+            leader->waited_ns = core->config.wait_ns != 0 && leader->waited_ns == CORE_NEVER
+                                    ? core->now_ns + core->config.wait_ns
+                                    : leader->waited_ns;
             return;
         }
     }
     decide(core, 0, false, "every program has ended");
 }
 
+/* The user's bound on waiting for the others: as srun, which would send them SIGKILL. */
+static void check_wait(struct core *core) {
+    if (core->now_ns >= core->leader->waited_ns) {
+        decide(core, 128 + 9, true, "the others have not ended within --wait of the first");
+    }
+}
+
 void ending_check(struct core *core) {
     struct leader *leader = core->leader;
+    check_wait(core);
     if (leader->phase != LEAD_ENDING) {
         return;
     }

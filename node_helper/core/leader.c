@@ -281,6 +281,7 @@ static void start_again(struct core *core) {
         }
         struct lead_member *member = leader_member(leader, rank->seat.helper);
         rank->exited = rank->pending = false;
+        leader->waited_ns = CORE_NEVER;
         rank->judge_ns = CORE_NEVER;
         rank->excused = true;
         rank->loss = CORE_LOSS_UNTOLD;
@@ -375,6 +376,7 @@ uint64_t leader_next_deadline(const struct core *core) {
     uint64_t judged = judge_next_deadline(core);
     deadline = judged < deadline ? judged : deadline;
     deadline = leader->linger_ns < deadline ? leader->linger_ns : deadline;
+    deadline = leader->waited_ns < deadline ? leader->waited_ns : deadline;
     uint64_t dead_after_ns = core->config.dead_after_ns;
     /* A tick of its own, so that a stall of this process can be told from the silence of others. */
     uint64_t own = core->ticked_ns + core->config.heartbeat_ns;

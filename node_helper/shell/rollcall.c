@@ -164,6 +164,8 @@ static bool make_core(struct shell *shell, const struct wire_roster *roster) {
         .grace_ns = settings->grace_ms * 1000000u,
         .respawn_max = settings->respawn,
         .restart_max = settings->restarts,
+        .kill_on_bad_exit = shell->launch.kill_on_bad_exit != 0,
+        .wait_ns = shell->launch.wait_s * 1000000000ull,
     };
     /* Tokens need to be unlike each other and unknown to strangers, no more. */
     for (uint32_t i = 0; i < sizeof(config.seed); i++) {

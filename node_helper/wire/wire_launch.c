@@ -28,6 +28,8 @@ static const struct field fields[] = {
     FIELD(KIND_U32, task_count),
     FIELD(KIND_U32, stepd_pid),
     FIELD(KIND_U32, predecessor),
+    FIELD(KIND_U32, kill_on_bad_exit),
+    FIELD(KIND_U32, wait_s),
     FIELD(KIND_U16, launcher_port),
     FIELD(KIND_TEXT, launcher_address),
     FIELD(KIND_TEXT, host),

@@ -21,6 +21,8 @@ struct wire_launch {
     uint32_t task_count;       /* of this node */
     uint32_t stepd_pid;        /* slurmstepd: the helper ends with it */
     uint32_t predecessor;      /* 1: a helper of this node has died and its ranks were killed; this is its successor */
+    uint32_t kill_on_bad_exit; /* 1: the user wants it; what is the program's own error ends the step */
+    uint32_t wait_s;           /* after the first rank's own end, until the others are ended; 0: no bound */
     uint16_t launcher_port;
     char launcher_address[WIRE_NAME_BYTES]; /* of ckptless-launch */
     char host[WIRE_NAME_BYTES];             /* SLURMD_NODENAME */

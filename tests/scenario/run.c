@@ -7,7 +7,8 @@
  *     run --update FILE...    writes the transcripts that they give into the files
  *
  * Commands, of the world and its time:
- *     world nodes=N spares=S slots=K [park=cold|warm|auto] [respawn=R] [restarts=R] [library=no]
+ *     world nodes=N spares=S slots=K [park=cold|warm|auto] [respawn=R] [restarts=R] [library=no] [bad-exit=1]
+ *           [wait=MS]
  *     start              all helpers connect
  *     join NODE          one does
  *     advance MS

@@ -132,6 +132,8 @@ void script_make_world(const char *line) {
                                           .grace_ns = 10000 * NS_PER_MS,
                                           .respawn_max = (uint32_t)value(line, "respawn=", 3),
                                           .restart_max = (uint32_t)value(line, "restarts=", 10),
+                                          .kill_on_bad_exit = value(line, "bad-exit=", 0) != 0,
+                                          .wait_ns = value(line, "wait=", 0) * NS_PER_MS,
                                           .seed = 1 };
     for (uint32_t i = 0; i < script.node_count; i++) {
         script.nodes[i] = (struct script_node){ .id = i, .on = true, .linked = true };

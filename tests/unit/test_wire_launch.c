@@ -22,6 +22,8 @@ static struct wire_launch sample(void) {
                                   .task_count = 2,
                                   .stepd_pid = UINT32_MAX,
                                   .predecessor = 1,
+                                  .kill_on_bad_exit = 1,
+                                  .wait_s = 30,
                                   .launcher_port = 65535,
                                   .launcher_address = "10.0.0.1",
                                   .host = "n5",
