@@ -10,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "node_helper/shell/process.h"
 #include "node_helper/shell/shell.h"
 
 #define RETRY_MS 2
@@ -40,6 +41,11 @@ static void drop(struct keeper *keeper) {
     }
     slot->keeper = NULL;
     shell->keepers_up--;
+    if (!slot->end_sent) {
+        /* Its program's first process goes with it, the others do not. */
+        log_line("keeper of slot %u is gone: %zu processes killed", slots_index(shell, slot),
+                 process_kill_left_by(slot->keeper_pid));
+    }
     slots_on_keeper_gone(shell, slot);
     if (shell->keepers_up == 0) {
         shell_leave(shell, (int)shell->end_code);

@@ -48,6 +48,7 @@ shell_tests = \
 	tests/unit/test_gather \
 	tests/unit/test_report \
 	tests/unit/test_memory \
+	tests/unit/test_process \
 	tests/unit/test_table \
 	tests/unit/test_world
 check_PROGRAMS += $(shell_tests)
@@ -67,6 +68,9 @@ tests_unit_test_report_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS) $(JANS
 tests_unit_test_memory_SOURCES = tests/unit/test_memory.c node_helper/shell/memory.c
 tests_unit_test_memory_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_memory_LDADD = $(CMOCKA_LIBS)
+tests_unit_test_process_SOURCES = tests/unit/test_process.c node_helper/shell/process.c
+tests_unit_test_process_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_process_LDADD = $(CMOCKA_LIBS)
 tests_unit_test_table_SOURCES = tests/unit/test_table.c node_helper/shell/table.c
 tests_unit_test_table_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(XXHASH_CFLAGS)
 tests_unit_test_table_LDADD = $(CMOCKA_LIBS) $(XXHASH_LIBS)

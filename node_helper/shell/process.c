@@ -1,6 +1,7 @@
 /* See process.h. */
 #include "node_helper/shell/process.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdint.h>
@@ -10,6 +11,8 @@
 #include <unistd.h>
 
 #define DEPTH_MAX 64
+#define LEFT_MAX 4096u
+#define LEFT_PASSES_MAX 16
 
 /* A file of /proc/PID as text; false: there is none. */
 static bool read_file(pid_t pid, const char *name, char *ret_text, size_t capacity) {
@@ -70,4 +73,72 @@ bool process_is_below(pid_t pid, pid_t root) {
         pid = state.parent;
     }
     return false;
+}
+
+/* The environment that it was started with; a program of other rights does not show it. */
+static bool has_variable(pid_t pid, const char *variable) {
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/environ", (int)pid);
+    FILE *file = fopen(path, "re");
+    char *text = NULL;
+    size_t capacity = 0;
+    bool found = false;
+    while (file && !found && getdelim(&text, &capacity, '\0', file) > 0) {
+        found = strcmp(text, variable) == 0;
+    }
+    free(text);
+    if (file) {
+        fclose(file);
+    }
+    return found;
+}
+
+struct victims {
+    pid_t pids[LEFT_MAX];
+    size_t count;
+};
+
+static bool is_victim(const struct victims *victims, pid_t pid) {
+    for (size_t i = 0; i < victims->count; i++) {
+        if (victims->pids[i] == pid) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One look at all processes; false: nobody has been added. */
+static bool add_victims(struct victims *victims, const char *variable) {
+    size_t before = victims->count;
+    DIR *directory = opendir("/proc");
+    for (const struct dirent *entry = directory ? readdir(directory) : NULL; entry && victims->count < LEFT_MAX;
+         entry = readdir(directory)) {
+        pid_t pid = (pid_t)atoi(entry->d_name);
+        struct process_state state;
+        if (pid > 1 && pid != getpid() && !is_victim(victims, pid) && process_read(pid, &state) && state.state != 'Z' &&
+            (has_variable(pid, variable) || is_victim(victims, state.parent))) {
+            victims->pids[victims->count++] = pid;
+        }
+    }
+    if (directory) {
+        closedir(directory);
+    }
+    return victims->count > before;
+}
+
+/* All are found before the first is killed: a child whose parent has ended is nobody's. Then again, for those that were
+ * forked meanwhile. */
+size_t process_kill_left_by(pid_t keeper) {
+    struct victims victims = { .count = 0 };
+    size_t killed = 0;
+    char variable[64];
+    snprintf(variable, sizeof(variable), "CKPTLESS_KEEPER_PID=%d", (int)keeper);
+    for (int pass = 0; pass < LEFT_PASSES_MAX && add_victims(&victims, variable); pass++) {
+        while (add_victims(&victims, variable)) {
+        }
+        for (; killed < victims.count; killed++) {
+            (void)kill(victims.pids[killed], SIGKILL);
+        }
+    }
+    return killed;
 }

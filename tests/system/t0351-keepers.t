@@ -1,0 +1,76 @@
+#!/bin/bash
+# The processes between Slurm and a rank are killed: its keeper, the helper, slurmstepd. The step goes on elsewhere, and what
+# they have left on the node does not.
+. "$(dirname "$0")/lib.sh"
+. "$top/tests/system/job.sh"
+
+steps_program=$CKPTLESS_BUILD/tests/programs/steps
+[ -x "$steps_program" ] || bail "tests/programs is built (make system-programs)"
+program_name=steps
+lab_start 4
+wanted=$(srun -N3 "$steps_program" --steps 150 2>/dev/null | sort -u)
+cat >family <<'SH'
+#!/bin/bash
+sleep 1000 &
+(setsid sleep 1000 &)
+exec "$@"
+SH
+chmod +x family
+
+begin() {
+    wait_for 20 all_idle
+    out=$work/out
+    rm -f "$out"
+    : >"$out"
+    timeout 60 srun -N3 --ckptless=spares=1 "$@" --steps 150 --step-ms 10 --print-every 10 --listen 4711 >"$out" 2>&1 &
+    step=$!
+    wait_for 20 said '^step 20$' || bail "training reaches step 20"
+}
+nothing_runs_on() {
+    [ -z "$(pids_of "$1"; pids_of "$1" sleep)" ]
+}
+ends_well() {
+    wait_for 30 bash -c "! kill -0 $step" || scancel "$(squeue -h -o %i)"
+    wait $step
+    is "$? $(grep ^final "$out")" "0 $wanted" "$1: the step ends with 0 and the right state" || note "$(tail -n 15 "$out")"
+    ok "$1: all nodes are free again" wait_for 20 all_idle
+}
+
+begin ./family "$steps_program"
+kill -KILL "$(pids_of 2 ckptless-keep)"
+ok "a keeper is killed: nothing of its rank's tree is left within 3 s" wait_for 3 nothing_runs_on 2
+ok "and the step resumes" resumed 1
+like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost .*; rank 1 -> n4 \(task 3\)$' "on the spare"
+ends_well "a keeper"
+
+begin bash -c "$steps_program"' "$@"; true' bash
+kill -KILL "$(pids_of 2 ckptless-keep)"
+ok "a keeper of a wrapped program is killed: nothing is left within 3 s" wait_for 3 nothing_runs_on 2
+ok "and the step resumes" resumed 1
+ends_well "a wrapped program's keeper"
+
+begin ./family "$steps_program"
+before=$(pids_of 2; pids_of 2 sleep)
+kill -KILL "$(pids_of 2 ckptlessd)"
+ok "a helper is killed: the step resumes" resumed 1
+like "$(grep '^ckptless: lost' "$out")" "^ckptless: lost n2: its helper died; rank 1 -> n4 \(task 3\)$" "on the spare, and the line says why"
+is "$(pids_of 2; pids_of 2 sleep)" "" "nothing of the old tree is left" || note "$before"
+ok "and the node is a spare again" wait_for 10 said '^ckptless: spare n2: a new helper has joined$'
+ends_well "a helper"
+
+begin ./family "$steps_program"
+kill -KILL "$(pids_of 2 slurmstepd)"
+ok "slurmstepd is killed: nothing of the rank's tree is left within 3 s" wait_for 3 nothing_runs_on 2
+ok "and the step resumes" resumed 1
+ends_well "slurmstepd"
+
+begin ./family "$steps_program"
+kill -KILL $(pids_of 1 slurmstepd)
+wait_for 20 bash -c "! kill -0 $step"
+wait $step
+is $? 93 "slurmstepd of the first node: the step ends with 93"
+is "$(grep -c "^ckptless: step [0-9.]*: the leader's node (n1) is lost" "$out")" 1 "and one line says why"
+ok "and nothing is left there" wait_for 5 nothing_runs_on 1
+ok "all nodes are free again" wait_for 20 all_idle
+
+done_clean
