@@ -59,9 +59,11 @@ static void enter_epoch(struct shell *shell) {
 
 static void say_master_replaced(struct shell *shell) {
     char text[WIRE_TEXT_BYTES];
-    if (!core_is_leader(shell->core) || !shell->world.master_replaced) {
+    if (!core_is_leader(shell->core) || !shell->world.master_replaced ||
+        strcmp(shell->said_master, shell->world.master_addr) == 0) {
         return;
     }
+    snprintf(shell->said_master, sizeof(shell->said_master), "%s", shell->world.master_addr);
     snprintf(text, sizeof(text), "MASTER_ADDR=%s is gone: the programs get %s", shell->launch.user_master_addr,
              shell->world.master_addr);
     rollcall_report(shell, &(struct core_trace){ .type = CORE_TRACE_WARNING, .node = WIRE_NONE, .text = text });

@@ -129,6 +129,7 @@ struct shell {
     const char **hosts; /* by node index: points into nodes */
     struct world world; /* of the core's epoch */
     bool has_world;
+    char said_master[WIRE_NAME_BYTES]; /* leader: what has replaced the user's MASTER_ADDR, as the user was told last */
 
     struct net *net;
     uint16_t port;
