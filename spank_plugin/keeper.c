@@ -53,8 +53,8 @@ static void wait_readable(int fd, int timeout_ms) {
 }
 
 /* Ends the keeper; the tree is gone or has had its SIGKILL. The helper ends with its last keeper: Slurm would otherwise
- * wait a second for a process that is about to end. But where Slurm is ending the step its SIGKILL may be on the way (after
- * a second Ctrl-C, at once), and what counts is how the program has ended. */
+ * wait a second for a process that is about to end. But where Slurm is ending the step its SIGKILL may be on the way
+ * (after a second Ctrl-C, at once), and what counts is how the program has ended. */
 static void finish(struct keeper *keeper, int status) __attribute__((noreturn));
 static void finish(struct keeper *keeper, int status) {
     keeper_link_close(keeper);
