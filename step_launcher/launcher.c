@@ -112,7 +112,7 @@ static void on_limit(evutil_socket_t fd, short what, void *arg) {
     }
     rollcall_name_missing(&launcher->rollcall, missing, sizeof(missing));
     snprintf(why, sizeof(why),
-             "%s reported within launch-timeout=%" PRIu64 "%s; if no line above says why: is ckptless.so in "
+             "%s reported within launch-timeout=%" PRIu64 "%s; if no other line says why: is ckptless.so in "
              "plugstack.conf there, and can port %u of this host be reached?",
              missing, limit_ms % 1000 ? limit_ms : limit_ms / 1000, limit_ms % 1000 ? "ms" : "s", launcher->port);
     fail_launch(launcher, why);

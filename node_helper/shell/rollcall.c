@@ -103,7 +103,7 @@ bool rollcall_begin(struct shell *shell) {
     /* The launcher's own limit comes first, and has the better line. */
     shell_timer_ms(shell->launch_limit, shell->settings.launch_timeout_ms + 2000);
     shell->unheard = shell_event_new(shell, -1, 0, on_unheard, shell);
-    shell_timer_ms(shell->unheard, shell->settings.launch_timeout_ms * 3 / 4);
+    shell_timer_ms(shell->unheard, shell->settings.launch_timeout_ms / 2);
     connect_launcher(shell);
     return true;
 }

@@ -19,7 +19,7 @@ hide() {
 show() {
     "$top/lab/exec" "$hidden_on" umount "$hidden"
 }
-silent='^ckptless: 1 of 3 nodes \(n2\) has not reported within launch-timeout=1s; if no line above says why: is ckptless\.so in plugstack\.conf there, and can port [0-9]+ of this host be reached\?$'
+silent='^ckptless: 1 of 3 nodes \(n2\) has not reported within launch-timeout=1s; if no other line says why: is ckptless\.so in plugstack\.conf there, and can port [0-9]+ of this host be reached\?$'
 
 # fails WHAT SECONDS: a step of n1 to n3, which has a node that cannot take part. What was said, line by line, is in ours.
 fails() {
@@ -30,10 +30,15 @@ fails() {
     ok "$1: within $2 s ($took_ms ms)" [ $took_ms -lt $(($2 * 1000)) ]
 }
 
+# says REGEX TITLE: one line of the node, one of ckptless-launch, no other.
+says() {
+    is "$(grep -cE "^$1\$" <<<"$ours") $(grep -cE "$silent" <<<"$ours") $(wc -l <<<"$ours")" "1 1 2" "$2" || note "$ours"
+}
+
 # ---- the plugin
 hide 2 "$work/empty" "$conf"
 fails "the plugin is not loaded on n2" 3
-like "$ours" "$silent" "and one line names the node and says what to look at"
+is "$(grep -cE "$silent" <<<"$ours") $(wc -l <<<"$ours")" "1 1" "and one line names the node and says what to look at"
 show
 run srun -N3 --ckptless bash -c 'ulimit -Sv; env | grep -E "^SLURM_(CKPTLESS|RLIMIT)"'
 is "$(grep -c . <(grep -v '^ckptless\|^srun' run.out)) $(grep -c '^unlimited$' run.out)" "3 3" \
@@ -65,14 +70,13 @@ show
 # ---- the helper
 hide 2 "$work/empty" "$libexec/ckptlessd"
 fails "the helper on n2 cannot be executed" 3
-like "$ours" "^ckptless: n2: the helper is missing: $libexec/ckptlessd: Permission denied"$'\n'"ckptless: 1 of 3 nodes \(n2\) has not" \
-    "and one line names the node and the file"
+says "ckptless: n2: the helper is missing: $libexec/ckptlessd: Permission denied" "and one line names the node and the file"
 show
 printf '#!/no/such/interpreter\n' >bad
 chmod 755 bad
 hide 2 "$work/bad" "$libexec/ckptlessd"
 fails "the helper on n2 cannot be started" 3
-like "$ours" '^ckptless: n2: the helper of this node cannot be started: No such file or directory' "and one line names the node and the error"
+says 'ckptless: n2: the helper of this node cannot be started: No such file or directory' "and one line names the node and the error"
 show
 version=$(sed -n 's/^PACKAGE_VERSION *= *//p' "$CKPTLESS_BUILD/Makefile")
 other=9.${version#*.}
@@ -98,12 +102,12 @@ blocked() {
     # shellcheck disable=SC2086
     ip -n "$network" rule del ipproto tcp dport 30000-30002 $action
 }
-reach='^ckptless: n2: the helper cannot reach the host of srun, 10\.77\.[0-9]+\.1 port 3000[0-2]:'
+reach='ckptless: n2: the helper cannot reach the host of srun, 10\.77\.[0-9]+\.1 port 3000[0-2]:'
 ask='; is the port blocked \(SrunPortRange\)\?'
 blocked unreachable "the port of srun's host is closed for n2"
-like "$ours" "$reach [^;]+$ask"$'\n'"ckptless: 1 of 3 nodes \(n2\) has not" "and one line names the node, the port and what came back"
+says "$reach [^;]+$ask" "and one line names the node, the port and what came back"
 blocked silent "what n2 sends to the port of srun's host is lost"
-like "$ours" "$reach no answer$ask"$'\n'"ckptless: 1 of 3 nodes \(n2\) has not" "and one line names the node, the port, and that nothing came back"
+says "$reach no answer$ask" "and one line names the node, the port, and that nothing came back"
 
 # ---- and when all is well again
 run srun -N3 -n3 -w n1,n2,n3 --ckptless=launch-timeout=1s bash program begun

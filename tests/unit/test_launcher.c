@@ -220,7 +220,7 @@ static void a_helper_that_talks_nonsense_ends_the_launch_in_words(void **state) 
 static void who_has_not_reported_in_time_is_named(void **state) {
     struct bench *bench = *state;
     const char *why =
-        "2 of 4 nodes (n2, node 3) have not reported within launch-timeout=1s; if no line above says why: ";
+        "2 of 4 nodes (n2, node 3) have not reported within launch-timeout=1s; if no other line says why: ";
     bench_start(bench, "spares=1,launch-timeout=1s", 0, 0);
     struct bench_helper *first = bench_hello(bench, 0, 0, 4), *second = bench_hello(bench, 1, 1, 4),
                         *third = bench_hello(bench, 2, 2, 4);
@@ -250,7 +250,7 @@ static void one_that_never_reported_is_named_after_the_jobs_list(void **state) {
 static void no_one_reporting_is_a_timeout_too(void **state) {
     struct bench *bench = *state;
     bench_start(bench, "launch-timeout=1s", 0, 0);
-    bench_wait_text(bench, &bench->answers, "\nfail text=no node has reported within launch-timeout=1s; if no line");
+    bench_wait_text(bench, &bench->answers, "\nfail text=no node has reported within launch-timeout=1s; if no other line");
 }
 
 /* ---- the step */
