@@ -199,20 +199,21 @@ static void start_run(struct shell *shell, char **arguments) {
 }
 
 /* Asks when there is something new to ask, or when it is time to ask again. */
-static void ask(struct shell *shell, bool again) {
+static void ask(struct shell *shell, bool is_due) {
     struct shrink *shrink = shell->shrink;
-    char **arguments = calloc(shell->node_count + 3u, sizeof(*arguments)), job[16];
-    static char name[] = "ckptless-shrink";
+    char job[16], name[] = "ckptless-shrink", again[] = "--again";
+    char **arguments = calloc(shell->node_count + 4u, sizeof(*arguments));
     uint32_t count = 0;
-    bool any_new = again;
+    bool any_new = is_due, any_left = false;
     if (arguments == NULL || shrink->pid != 0) {
         free(arguments);
         return; /* the end of that run asks again */
     }
     for (uint32_t node = 0; node < shell->node_count; node++) {
         enum place *place = &shrink->places[node];
+        any_left = any_left || *place == HAS_LEFT;
         if (shell->node_was_lost[node] && *place != HAS_LEFT) {
-            arguments[2 + count++] = shell->nodes[node].member.host;
+            arguments[3 + count++] = shell->nodes[node].member.host;
             any_new = any_new || *place == IN_JOB;
             *place = *place == IN_JOB ? ASKED : *place;
         }
@@ -220,9 +221,9 @@ static void ask(struct shell *shell, bool again) {
     if (count > 0 && any_new) {
         (void)event_del(shrink->soon);
         snprintf(job, sizeof(job), "%u", shell->launch.job);
-        arguments[0] = name;
-        arguments[1] = job;
-        start_run(shell, arguments);
+        arguments[0] = arguments[1] = any_left ? again : name;
+        arguments[2] = job;
+        start_run(shell, any_left ? arguments : arguments + 1);
     }
     free(arguments);
 }

@@ -1,11 +1,12 @@
 /*
- * ckptless-shrink JOB HOST...: takes lost nodes out of a job's allocation, so that Slurm neither waits for them at the
- * job's end nor is surprised by their return. Run by the leader's helper, with the user's rights; a program of its own,
- * because the helper must not depend on libslurm. Nothing to do is no error. On failure: one line on stderr, exit 1;
- * exit 3: it may work later.
+ * ckptless-shrink [--again] JOB HOST...: takes lost nodes out of a job's allocation, so that Slurm neither waits for
+ * them at the job's end nor is surprised by their return. Run by the leader's helper, with the user's rights; a program
+ * of its own, because the helper must not depend on libslurm. Nothing to do is no error. On failure: one line on
+ * stderr, exit 1; exit 3: it may work later.
  *
  * After a change of its nodes a job waits for a new index from slurmdbd, and until it has it slurmctld refuses the next
- * change: without slurmdbd for ever.
+ * change: without slurmdbd for ever. --again says that this is such a next change. Where it is refused for ever it is
+ * not asked for: slurmctld takes 5 s to say so, and the step may be over by then.
  */
 #include <slurm/slurm.h>
 #include <slurm/slurm_errno.h>
@@ -15,6 +16,9 @@
 #include <string.h>
 
 #define EXIT_LATER 3
+
+/* Known of 22.05, and that 24.11 does not do so; what lies between is asked. */
+static const bool may_refuse_for_ever = SLURM_VERSION_NUMBER < SLURM_VERSION_NUM(23, 2, 0);
 
 static bool is_lost(const char *host, char **lost, int count) {
     for (int i = 0; i < count; i++) {
@@ -59,8 +63,16 @@ static bool has_slurmdbd(void) {
     return answer;
 }
 
-static int shrink(uint32_t job, char *nodes) {
+static int fail_for_ever(void) {
+    (void)fprintf(stderr, "without slurmdbd, Slurm lets nodes leave a job only once\n");
+    return EXIT_FAILURE;
+}
+
+static int shrink(uint32_t job, char *nodes, bool again) {
     job_desc_msg_t request;
+    if (again && may_refuse_for_ever && !has_slurmdbd()) {
+        return fail_for_ever();
+    }
     slurm_init_job_desc_msg(&request);
     request.job_id = job;
     request.req_nodes = nodes;
@@ -74,15 +86,17 @@ static int shrink(uint32_t job, char *nodes) {
         (void)fprintf(stderr, "slurmctld waits for slurmdbd\n");
         return EXIT_LATER;
     }
-    (void)fprintf(stderr, "without slurmdbd, Slurm lets nodes leave a job only once\n");
-    return EXIT_FAILURE;
+    return fail_for_ever();
 }
 
 int main(int argc, char **argv) {
     job_info_msg_t *jobs = NULL;
     int result = EXIT_SUCCESS;
+    bool again = argc > 1 && strcmp(argv[1], "--again") == 0;
+    argc -= again;
+    argv += again;
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: ckptless-shrink JOB HOST...\n");
+        (void)fprintf(stderr, "usage: ckptless-shrink [--again] JOB HOST...\n");
         return 2;
     }
     slurm_init(NULL);
@@ -92,7 +106,7 @@ int main(int argc, char **argv) {
     }
     char *nodes = survivors(jobs->job_array[0].nodes, argv + 2, argc - 2);
     if (nodes != NULL) {
-        result = shrink(job, nodes);
+        result = shrink(job, nodes, again);
     }
     free(nodes);
     slurm_free_job_info_msg(jobs);
