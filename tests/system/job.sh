@@ -161,37 +161,6 @@ has_survived() {
     [ $good -eq 1 ]
 }
 
-# What a step has forgotten on nodes that are up: processes other than the node's own, shared memory, sockets, files.
-step_leftovers() {
-    local i pid comm
-    # shellcheck disable=SC1091
-    . "$lab_dir/lab.env"
-    for ((i = 1; i <= lab_count; i++)); do
-        for pid in $(ip netns pids "ckl${lab_number}n$i"); do
-            [[ $(sed -n 's/^State:\t//p' "/proc/$pid/status" 2>/dev/null) != Z* ]] || continue
-            read -r comm 2>/dev/null <"/proc/$pid/comm" || continue
-            case $comm in slurmd | bash | unshare) ;; *) echo "n$i: process $comm" ;; esac
-        done
-        [ -e "$lab_dir/run/n$i.init" ] || continue
-        "$top/lab/exec" "$i" find /dev/shm -mindepth 1 -printf "n$i: %p\n" 2>/dev/null
-        "$top/lab/exec" "$i" awk -v n="n$i" '$NF ~ /^@/ { print n ": socket " $NF }' /proc/net/unix 2>/dev/null
-    done
-    find "${TMPDIR:-/tmp}" -maxdepth 1 \( -name 'pmix*' -o -name 'ckptless*' \) ! -name 'ckptless-lab-*' -printf 'file %p\n'
-}
-
-has_no_step_leftovers() {
-    [ -z "$(step_leftovers)" ]
-}
-
-# The end of each test: first what the steps left on the living nodes, then what the lab left on the machine.
-done_clean() {
-    wait_for 5 has_no_step_leftovers
-    is "$(step_leftovers)" "" "nothing of the steps is left on the nodes"
-    lab_stop
-    no_leftovers "nothing is left behind"
-    done_testing
-}
-
 # ---- one command
 
 # run COMMAND...: its exit code in code, what it printed in lines, what we said in ours, ms in took_ms; 124: it hung.

@@ -107,8 +107,9 @@ lab_use_name() {
     lab_dir=${SLURM_CONF%/slurm.conf}
 }
 
-# lab_stop [NAME]: takes the shell's lab (or the named one) down before the test ends.
+# lab_stop [NAME]: takes the shell's lab (or the named one) down before the test ends. Its traces are kept for done_clean.
 lab_stop() {
+    [ -n "${1:-}" ] || keep_traces
     "$top/lab/down" --name "${1:-$CKPTLESS_LAB}"
 }
 
@@ -118,37 +119,6 @@ node_state() {
 
 node_state_is() {
     [ "$(node_state "$1")" = "$2" ]
-}
-
-# Everything that one of our programs or labs may forget, one a line: processes by name, shared memory, files, network
-# namespaces and links, abstract sockets, mounts, lines of /etc/hosts.
-leftovers() {
-    # Zombies have ended; a parent that does not reap them is not ours. Keepers are named after what they keep.
-    ps -eo stat=,comm= | awk '$1 !~ /^Z/ && $2 ~ /^(ckptless|slurmd|slurmctld|slurmstepd|slurmscriptd|munged|slurmdbd|mariadbd)/ { print "process " $2 }'
-    find /dev/shm "${TMPDIR:-/tmp}" -maxdepth 1 \( -path '/dev/shm/*' -o -name 'ckptless*' -o -name 'pmix*' \) -printf 'file %p\n'
-    ip netns list | awk '/^ckl/ { print "netns " $1 }'
-    ip -o link show | awk -F'[ :@]+' '$2 ~ /^ckl/ { print "link " $2 }'
-    awk '$NF ~ /^@.*ckptless/ { print "socket " $NF }' /proc/net/unix
-    awk '$2 ~ /ckptless/ { print "mount " $2 }' /proc/mounts
-    grep -H ckptless /etc/hosts || :
-    ls -d /sys/fs/cgroup/{freezer,memory}/"ckl$(stat -L -c %i /proc/self/ns/net)"-* 2>/dev/null || :
-}
-
-# no_leftovers TITLE: what leftovers prints is what it printed when the test began, 5 s from now at the latest.
-no_leftovers() {
-    local now
-    if wait_for 5 leftovers_are_as_before; then
-        pass "$1"
-        return
-    fi
-    fail "$1"
-    now=$(comm -13 <(echo "$leftovers_before") <(leftovers | sort))
-    note "left behind: $now"
-    return 1
-}
-
-leftovers_are_as_before() {
-    [ -z "$(comm -13 <(echo "$leftovers_before") <(leftovers | sort))" ]
 }
 
 done_testing() {
@@ -167,6 +137,9 @@ cleanup() {
     rm -rf "$work"
     $tap_is_done || echo "# the test did not reach its end (code $code)"
 }
+
+# shellcheck source=tests/system/traces.sh
+. "$top/tests/system/traces.sh"
 
 [ "$(id -u)" -eq 0 ] || {
     echo "1..0 # SKIP needs root"

@@ -21,6 +21,10 @@ ok "it leaves the job" wait_for 2 job_has 'n[1,3-6]' 5
 ok "n3 loses its power, and the job resumes" resumed 2
 enough "completing"
 ok "training is over, and the job waits for n3" wait_for 10 is_completing
+ok "a line has said so" said \
+    '^ckptless: warning: n3 cannot leave the job \(without slurmdbd, .*, and the job.s end waits for that$'
+ok "it ends when slurmctld finds n3 down" wait_for 60 job_is_gone
+ok "which it has" node_state_is n3 'down*'
 has_survived "completing"
 is "$(job_had)" "n[1,3-6] 5" "the ended job had n3 until its end"
 ok "the job that waited for its success runs" wait_for 30 dependent_ran || note "$(scontrol show job "$dependent")"

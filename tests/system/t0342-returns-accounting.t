@@ -1,6 +1,6 @@
 #!/bin/bash
 # With slurmdbd each lost node leaves the job, and what sacct says of the ended job is right: its state, exit code and nodes.
-# While slurmdbd is down: t0354.
+# While slurmdbd is down: 
 . "$(dirname "$0")/lib.sh"
 . "$top/tests/system/job.sh"
 
@@ -29,7 +29,7 @@ ok "n3 loses its power, and the job resumes" resumed 2
 ok "it leaves the job, too" wait_for 3 job_has 'n[1,4-6]' 4
 "$top/lab/revive-node" 2
 "$top/lab/revive-node" 3
-ok "both come back before slurmctld has missed them" wait_for 10 node_state_is n2,n3 idle
+ok "both come back before slurmctld has missed them" wait_for 30 node_state_is n2,n3 idle
 is "$(given_up)" 0 "it has missed nothing"
 enough "two losses"
 has_survived "two losses"

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Lost nodes that come back after slurmctld has missed them. One of them was lost after the first: without slurmdbd, Slurm
-# 22.05 lets nodes leave a job only once, and a line says what follows. Until the end of the job: t0353.
+# 22.05 lets nodes leave a job only once, and a line says what follows. Until the end of the job: t0343.
 . "$(dirname "$0")/lib.sh"
 . "$top/tests/system/job.sh"
 
@@ -23,7 +23,7 @@ ok "and n3" wait_for 40 node_state_is n3 'down*'
 ok "and takes it out of the job" wait_for 2 job_has 'n[1,4-6]' 4
 "$top/lab/revive-node" 2
 "$top/lab/revive-node" 3
-ok "both come back, and are idle" wait_for 10 node_state_is n2,n3 idle
+ok "both come back, and are idle" wait_for 30 node_state_is n2,n3 idle
 enough "late"
 has_survived "late"
 is "$(job_had)" "n[1,4-6] 4" "late: Slurm says so of the ended job, too"
