@@ -17,6 +17,10 @@ cat >task-prolog <<SH
 echo "export FROM_TASK_PROLOG=yes"
 echo "\$(hostname)" >>$work/task-prologs
 SH
+cat >epilog <<SH
+#!/bin/sh
+echo "\$(hostname)" >>$work/epilogs
+SH
 # What it says of itself goes to NAME.RANK.HOST.N, N being how often the rank has been started there.
 cat >slot <<'SH'
 #!/bin/bash
@@ -34,10 +38,10 @@ while ! mkdir "$1.$RANK.$(hostname).$n.dir" 2>/dev/null; do n=$((n + 1)); done
 mv "$1.new.$RANK.$$" "$1.$RANK.$(hostname).$n"
 while [ ! -e end ]; do sleep 0.05; done
 SH
-chmod +x prolog task-prolog slot
+chmod +x prolog task-prolog epilog slot
 chmod 777 .
 lab_start 4 --conf TaskPlugin=task/affinity --conf GresTypes=gpu --conf 'NodeName=ALL Gres=gpu:4' \
-    --conf "gres.conf:Name=gpu File=$work/gpu[0-3]" --conf TaskProlog="$work/prolog" --conf PropagatePrioProcess=1
+    --conf "gres.conf:Name=gpu File=$work/gpu[0-3]" --conf TaskProlog="$work/prolog" --conf TaskEpilog="$work/epilog" --conf PropagatePrioProcess=1
 
 program_name=slot
 # GPUs 0 and 1 of n2 are taken by somebody else.
@@ -53,6 +57,7 @@ ulimit -n 777
 ulimit -s 4096
 out=$work/slot.out
 : >task-prologs
+: >epilogs
 TMPDIR=$work nice -n 3 srun -N3 -n3 -c1 --gres=gpu:2 --cpu-bind=cores --mem-bind=local --task-prolog="$work/task-prolog" \
     --ckptless=spares=1 ./slot first >"$out" 2>&1 &
 step=$!
@@ -87,6 +92,7 @@ touch end
 wait_for 20 bash -c "! kill -0 $step" || scancel "$(squeue -h -o %i)"
 wait $step
 is $? 0 "the step ends with 0"
+is "$(sort epilogs | tr '\n' ' ')" "n1 n3 n4 " "TaskEpilog has run once a task, where the node is up"
 scancel "$(squeue -h -o %i)" 2>/dev/null
 wait $other
 ok "n2 is back" all_back

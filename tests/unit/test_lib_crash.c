@@ -20,11 +20,13 @@
 #include "libckptless/crash.h"
 
 static struct wire_page *page;
+static volatile int *nowhere; /* a page that nobody may write to */
 
 static int make_page(void **state) {
     (void)state;
     page = mmap(NULL, WIRE_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    return page == MAP_FAILED;
+    nowhere = mmap(NULL, WIRE_PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return page == MAP_FAILED || nowhere == MAP_FAILED;
 }
 
 /* How a process ends that has called crash_init and then `act`; what it has noted is in the page. */
@@ -46,8 +48,6 @@ static int end_of(void (*act)(void)) {
     assert_int_equal(waitpid(child, &status, 0), child);
     return status;
 }
-
-static int *volatile nowhere;
 
 static void fault(void) {
     *nowhere = 1;
