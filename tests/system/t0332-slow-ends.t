@@ -53,12 +53,12 @@ if [[ $core_pattern == core* ]]; then
     ok "and the core is whole" [ "$(stat -c %s core* | sort -n | tail -n 1)" -gt 2147483648 ]
     rm -f core*
 
-    slow 1073741824 --propagate=CORE --ckptless=spares=1,grace=100ms
+    slow 536870912 --propagate=CORE --ckptless=spares=1,grace=100ms
     kill -SEGV "$victim"
     ok "grace=100ms: the step resumes" resumed 1
     has_ended "grace=100ms"
     ok "and what there was of the core after that time is all that there is" \
-        [ "$(stat -c %b core* | sort -n | tail -n 1)" -lt 2097152 ]
+        [ "$(stat -c %b core* | sort -n | tail -n 1)" -lt 1048576 ]
     rm -f core*
 else
     skip "a core of 2 GiB" "cores go to $core_pattern"
