@@ -61,7 +61,7 @@ static void finish(struct keeper *keeper, int status) {
     if (!keeper->is_ending) {
         wait_readable(keeper->helper_fd, FAREWELL_MS_MAX);
     }
-    keeper_exit_like(status);
+    keeper_exit_like(keeper->config, status);
 }
 
 /* Without the helper: kills everything, waits a bounded time, ends. */
@@ -80,7 +80,7 @@ static void give_up(struct keeper *keeper, int status) {
             wait_readable(keeper->signal_fd, 10);
         }
     }
-    keeper_exit_like(status);
+    keeper_exit_like(keeper->config, status);
 }
 
 /* Who writes its core may do so for a while, except when the step ends: whoever asked for cores wants a whole one. */

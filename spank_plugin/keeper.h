@@ -36,6 +36,7 @@ struct keeper_config {
     char address[128];          /* wire_keeper_address() */
     struct helper_start *start; /* slot 0: how to start a successor; NULL: another keeper does */
     pid_t helper_pid;           /* slot 0: the helper that was started; else 0 */
+    volatile bool *has_ended; /* shared with the process above us, which learns by it that we were not killed; or NULL */
     const char *output; /* "DIR/NAME.": the programs' output is appended to DIR/NAME.SLOT.out; NULL: it is the task's */
     /* Sets (value) or removes (NULL) a variable of the program; called in the program's process, before it executes. */
     void (*set_environment)(void *argument, const char *name, const char *value);

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,15 +18,27 @@
 #include "spank_plugin/keeper_private.h"
 
 struct group {
-    struct keeper *judge; /* our own pid, signals and config: what they mean is the same here */
-    int status;           /* of waitpid(2): of the keeper whose end counts most so far */
-    uint32_t living, count;
+    struct keeper *judge;     /* our own pid, signals and config: what they mean is the same here */
+    int status;               /* of waitpid(2): of the keeper whose end counts most so far */
+    int killed_status;        /* of one that was killed itself */
+    volatile bool *has_ended; /* by keeper; shared with it */
+    uint32_t living, ended, count;
     pid_t keepers[]; /* 0: has ended */
 };
 
 /* What a shell makes of it: the step's exit code is the highest of these. */
 static int code_of(int status) {
     return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* A keeper that was killed itself says nothing about its rank, which has gone on elsewhere or has ended the step. */
+static void end(struct group *group, uint32_t index, int status) {
+    if (!group->has_ended[index]) {
+        group->killed_status = status;
+        return;
+    }
+    group->ended++;
+    group->status = code_of(status) > code_of(group->status) ? status : group->status;
 }
 
 static void reap(struct group *group) {
@@ -36,7 +49,7 @@ static void reap(struct group *group) {
             if (group->keepers[i] == pid) {
                 group->keepers[i] = 0;
                 group->living--;
-                group->status = code_of(status) > code_of(group->status) ? status : group->status;
+                end(group, i, status);
             }
         }
     }
@@ -73,7 +86,7 @@ static void watch(struct group *group) {
         }
         on_signal(group);
     }
-    keeper_exit_like(group->status);
+    keeper_exit_like(group->judge->config, group->ended ? group->status : group->killed_status);
 }
 
 /* A task has one input: its first rank reads it, or two would get half of it each. */
@@ -88,6 +101,7 @@ static void leave_input(void) {
 /* In the keeper's process, whose parent is `above`. */
 static bool become_keeper(struct group *group, struct keeper_config *config, uint32_t index, pid_t above) {
     config->slot += index;
+    config->has_ended = &group->has_ended[index];
     config->parent_pid = above;
     if (index > 0) {
         config->start = NULL;
@@ -115,8 +129,10 @@ bool keeper_group_run(struct keeper_config *config, uint32_t ranks) {
     group->judge = judge;
     judge->config = config;
     judge->pid = getpid();
+    group->has_ended = mmap(NULL, ranks * sizeof(bool), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     judge->parent_fd = descriptors_raise((int)syscall(SYS_pidfd_open, config->parent_pid, 0));
-    if (judge->parent_fd < 0 || getppid() != config->parent_pid || !keeper_signal_init(judge)) {
+    if (group->has_ended == MAP_FAILED || judge->parent_fd < 0 || getppid() != config->parent_pid ||
+        !keeper_signal_init(judge)) {
         return false;
     }
     for (; group->count < ranks; group->count++) {

@@ -91,6 +91,6 @@ bool keeper_program_fork(struct keeper *keeper);
 /* A group of its own, so that kill(0, ...) in a rank stays in that rank; with --pty it stays in the terminal's. */
 void keeper_leave_group(void);
 /* Ends this process as `status` of waitpid(2) says, without a core. */
-void keeper_exit_like(int status) __attribute__((noreturn));
+void keeper_exit_like(const struct keeper_config *config, int status) __attribute__((noreturn));
 
 #endif

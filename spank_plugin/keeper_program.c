@@ -116,7 +116,10 @@ bool keeper_program_fork(struct keeper *keeper) {
     return false;
 }
 
-void keeper_exit_like(int status) {
+void keeper_exit_like(const struct keeper_config *config, int status) {
+    if (config->has_ended) {
+        *config->has_ended = true;
+    }
     if (WIFSIGNALED(status)) {
         struct rlimit no_core = { 0 };
         struct sigaction action = { .sa_handler = SIG_DFL };

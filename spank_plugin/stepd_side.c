@@ -179,7 +179,7 @@ static void check_ranks(const struct task *task) {
     }
     snprintf(text, sizeof(text), "%u tasks with ranks=%u are more than the %u ranks that a node can hold", tasks, ranks,
              WIRE_SLOTS_PER_NODE_MAX);
-    fail(task->start.launch.host, text);
+    fail(text, "");
 }
 
 /* What a program is told of its tasks is about ranks. The helper says all but this, which is there when it was asked

@@ -102,7 +102,7 @@ begin() {
     wait_for 20 all_idle || bail "the nodes are idle: $(sinfo -h -N -o '%N %T %E')"
     out=$work/out
     rm -f "$out"
-    srun "$@" ./rank "$charlm" --batch 2 --steps 200 --step-ms 10 --print-every 10 --data $words >"$out" 2>&1 &
+    srun "$@" ./rank "$charlm" --batch 2 --steps 250 --step-ms 10 --print-every 10 --data $words >"$out" 2>&1 &
     step=$!
     wait_for 20 said '^step 20 ' || bail "six ranks train: $(cat "$out")"
 }
@@ -133,7 +133,7 @@ ends_well() {
 begin -N3 --ntasks-per-node=2 --ckptless
 wait $step
 wanted=$(grep ^final "$out")
-like "$wanted" "final step 200 .*[0-9a-f]{16}" "six tasks train undisturbed"
+like "$wanted" "final step 250 .*[0-9a-f]{16}" "six tasks train undisturbed"
 
 begin -N3 --ckptless=spares=1,ranks=2
 others=$(of_ranks charlm 0 1 3 4 5)
@@ -153,7 +153,14 @@ others=$(of_ranks charlm 0 1 2 3)
 kill -KILL $(of_ranks charlm 4 5)
 ok "both ranks of a task are killed at once, and the step resumes" wait_for 10 resumed 2
 is "$(of_ranks charlm 0 1 2 3)" "$others" "both killed: the others are the same processes"
-ends_well "ranks killed" 2
+others=$(of_ranks charlm 0 2 3 4 5)
+kill -KILL "$(ps -o ppid= -p "$(of_ranks charlm 1)" | tr -d ' ')"
+ok "the keeper of one rank is killed, and the step resumes" wait_for 10 resumed 3
+is "$(of_ranks charlm 0 2 3 4 5)" "$others" "keeper killed: the others are the same processes, that of its task too"
+is "$(of_ranks charlm 1)$(of_ranks sleep 1)" "" "keeper killed: nothing of its rank is left"
+is "$(grep '^ckptless: lost' "$out" | tail -n 1)" "ckptless: lost rank 1 on n1: its process is gone; rank 1 -> n4 (task 3)" \
+    "keeper killed: the rank goes to the spare"
+ends_well "ranks killed" 3
 
 begin -N3 --ckptless=spares=1,ranks=2
 others=$(of_ranks charlm 0 1 4 5)

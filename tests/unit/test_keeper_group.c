@@ -407,6 +407,29 @@ static void the_task_ends_like_the_worst_of_its_ranks(void **state) {
     assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
+/* Its rank has gone on elsewhere: the task's end is that of the others. */
+static void a_killed_keeper_does_not_count(void **state) {
+    struct fixture *f = *state;
+    assert_int_equal(kill(f->keepers[1], SIGKILL), 0);
+    await_gone(f->keepers[1]);
+    assert_int_equal(waitpid(f->task, NULL, WNOHANG), 0);
+    end_rank(f, 0, 3 << 8);
+    end_rank(f, 2, 0);
+    int status = end_of_task(f);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 3);
+}
+
+static void when_all_keepers_are_killed_the_task_ends_so(void **state) {
+    struct fixture *f = *state;
+    for (uint32_t i = 0; i < RANKS; i++) {
+        assert_int_equal(kill(f->keepers[i], SIGKILL), 0);
+    }
+    int status = end_of_task(f);
+    assert_true(WIFSIGNALED(status));
+    assert_int_equal(WTERMSIG(status), SIGKILL);
+}
+
 static void a_killed_task_takes_its_keepers_and_their_trees_along(void **state) {
     struct fixture *f = *state;
     char line[64];
@@ -440,6 +463,8 @@ int main(void) {
         T(each_rank_gets_a_signal_of_slurm_once),
         cmocka_unit_test_setup_teardown(nothing_is_passed_on_where_slurm_signals_everyone, set_up_signalled, tear_down),
         T(the_task_ends_like_the_worst_of_its_ranks),
+        T(a_killed_keeper_does_not_count),
+        T(when_all_keepers_are_killed_the_task_ends_so),
         T(a_killed_task_takes_its_keepers_and_their_trees_along),
         T(the_first_rank_has_the_tasks_input),
     };
