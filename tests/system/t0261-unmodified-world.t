@@ -29,7 +29,7 @@ chmod +x loop
 # begin SRUN-OPTION... COMMAND: a step that goes on until the file end is there; sets step.
 begin() {
     wait_for 20 all_idle
-    rm -f end vars.*
+    rm -f end vars.* "$out"
     srun "$@" >"$out" 2>&1 &
     step=$!
 }

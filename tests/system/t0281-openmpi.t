@@ -32,8 +32,8 @@ is "$(grep '^ckptless: [el]' aborted)" "ckptless: ended with exit code 7: the pr
 # begin OPTIONS...: a step that goes on until the file end is there; sets step, out.
 begin() {
     wait_for 20 all_idle
-    rm -f end
     out=$work/out
+    rm -f end "$out"
     srun "$@" ./mpi 1 "$work/end" >"$out" 2>&1 &
     step=$!
     wait_for 20 started 1 || bail "the program starts"
@@ -55,14 +55,18 @@ ok "a process is killed: the program starts again" wait_for 20 started 2
 is "$(grep '^started' "$out" | tail -n 1)" "started: n1 n1 n2 n2 n3 n3" "in place"
 kill -KILL $(pids_of 1 mpi) $(pids_of 3 mpi | tail -n 1)
 ok "three of six processes are killed, rank 0 among them: it starts again" wait_for 20 started 3
+kill -KILL "$(pids_of 3 ckptlessd)"
+ok "the helper of n3 is killed, and its PMIx server with it: it starts again" wait_for 20 started 4
+is "$(grep '^started' "$out" | tail -n 1)" "started: n1 n1 n2 n2 n4 n4" "ranks 4 and 5 on the spare, the others in place"
 "$top/lab/kill-node" 2
-ok "n2 loses its power: it starts again" wait_for 20 started 4
-is "$(grep '^started' "$out" | tail -n 1)" "started: n1 n1 n4 n4 n3 n3" "ranks 2 and 3 on the spare, the others in place"
+ok "n2 loses its power: it starts again" wait_for 20 started 5
+is "$(grep '^started' "$out" | tail -n 1)" "started: n1 n1 n3 n3 n4 n4" "ranks 2 and 3 on n3, which has a new helper"
 end
 is $? 0 "and reaches its end: srun ends with 0"
 is "$(tail -n 1 "$out")" "done: 6 ranks" "all ranks have agreed on it"
 is "$(squeue -h -o %i)" "" "the job has ended"
-# What lay on the disk of n2, which is this machine's.
+# What lay on the disk of n2, which is this machine's; and what the programs had asked the killed helper to remove.
+"$top/lab/exec" 3 find /dev/shm -name 'vader_segment.n3.*' -delete
 rm -rf "${TMPDIR:-/tmp}"/ckptless.*.1
 
 done_clean

@@ -12,7 +12,7 @@ lab_start 5
 # begin SRUN-OPTION...: a step that goes on until the file end is there; sets step.
 begin() {
     wait_for 20 all_idle
-    rm -f end
+    rm -f end "$out"
     srun "$@" "$survivor" "$work/end" >"$out" 2>&1 &
     step=$!
 }
