@@ -8,7 +8,7 @@ steps_program=$CKPTLESS_BUILD/tests/programs/steps
 [ -x "$steps_program" ] || bail "tests/programs is built (make system-programs)"
 program_name=steps
 lab_start 4
-wanted=$(srun -N3 "$steps_program" --steps 150 2>/dev/null | sort -u)
+wanted=$(srun -N3 "$steps_program" --steps 300 --step-ms 0 2>/dev/null | sort -u)
 cat >family <<'SH'
 #!/bin/bash
 sleep 1000 &
@@ -22,7 +22,7 @@ begin() {
     out=$work/out
     rm -f "$out"
     : >"$out"
-    timeout 60 srun -N3 --ckptless=spares=1 "$@" --steps 150 --step-ms 10 --print-every 10 --listen 4711 >"$out" 2>&1 &
+    timeout 60 srun -N3 --ckptless=spares=1 "$@" --steps 300 --step-ms 10 --print-every 10 --listen 4711 >"$out" 2>&1 &
     step=$!
     wait_for 20 said '^step 20$' || bail "training reaches step 20"
 }
