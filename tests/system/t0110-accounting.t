@@ -22,6 +22,4 @@ ok "sacct tells what it was" wait_for 20 sacct_is "both|COMPLETED|0:0|2|n[1-2]" 
 is "$(ss -Htlnp | grep -cE 'mariadbd|slurmdbd')" 0 "neither slurmdbd nor the database has a port on the machine"
 is "$(ip netns exec "ckl${lab_number}n0" ss -Htln | awk '{ print $4 }')" "0.0.0.0:6819" \
     "and the node they live on has slurmdbd's only"
-lab_stop
-no_leftovers "nothing is left behind"
-done_testing
+done_clean

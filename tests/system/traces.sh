@@ -72,6 +72,8 @@ stock_errors=(
     'Could not open [a-z]+ state file '
     'NOTE: Trying backup state save file'
     'No fed_mgr state file '
+    # A machine under load.
+    'High latency for 1000 calls to gettimeofday'
     # Nodes that fall silent, and are in jobs.
     'Nodes \S+ not responding, setting DOWN'
     'Removing failed node \S+ from JobId='
