@@ -53,7 +53,7 @@ ok "srun's own job: n4 leaves the job" wait_for 2 job_has 'n[1-3,5-6]' 5
 "$top/lab/revive-node" 4
 touch enough
 wait $step
-is $? 7 "srun's own job: srun ends with the program's exit code"
+is $? 7 "srun's own job: srun ends with the program's exit code" || note "$(grep -v '^step' "$out")"
 ok "srun's own job: and so does the job" wait_for 10 job_is_gone
 accounted 'FAILED|7:0|5|5|n[1-3,5-6]' "srun's own job"
 done_clean

@@ -74,6 +74,9 @@ stock_errors=(
     'No fed_mgr state file '
     # A machine under load.
     'High latency for 1000 calls to gettimeofday'
+    # A client that has ended without waiting for its answer: srun, also where the plugin ends it in place of Slurm.
+    'slurm_msg_sendto: address:port=\S+ msg_type=8001: Unexpected missing socket error'
+    'slurm_receive_msg \[\S+\]: Zero Bytes were transmitted or received'
     # Nodes that fall silent, and are in jobs.
     'Nodes \S+ not responding, setting DOWN'
     'Removing failed node \S+ from JobId='
