@@ -28,4 +28,8 @@ like "$(cat batch.out)" 'ckptless: step [0-9]+\.0: 3 nodes, 3 ranks, 1 spare \(n
 run srun -N3 -w n1,n2,n3 --ckptless=launch-timeout=1s bash -c "$say"
 is "$code $(grep -c ^rank run.out)" "93 0" "without the line on n2 the step ends with 93, and begins nowhere" || note "$lines"
 like "$ours" '^ckptless: 1 of 3 nodes \(n2\) has not reported' "and n2 is named"
+"$top/lab/exec" 2 umount "$cached"
+for node in 1 2 3 4; do
+    "$top/lab/exec" $node umount "$lab_dir/plugstack.conf"
+done
 done_clean
