@@ -22,7 +22,7 @@ struct net_peer;
 /* From the leader's closed connection to the verdict: where Slurm has killed the step, srun knows it by then. (With
  * proctrack/cgroup the helpers are killed with the step, and slurmstepd waits a second for those that take a moment.)
  */
-#define LEADER_CLOSED_MS 2500
+#define LEADER_CLOSED_MS 5000
 
 struct leader {
     const struct request *request;

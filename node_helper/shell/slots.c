@@ -81,8 +81,10 @@ static void send_start(struct shell *shell, struct slot *slot) {
                                            .status = slot->rank == WIRE_NONE ? 1 : 0,
                                            .environment_bytes = (uint32_t)bytes,
                                            .environment = block };
-    if (bytes == 0 || !keepers_send(shell, slot, &message, slot->page->fd)) {
+    if (bytes == 0) {
         slots_report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
+    } else if (!keepers_send(shell, slot, &message, slot->page->fd)) {
+        verdict_on_keeper_gone(slot);
     } else {
         slot->running = true;
     }
@@ -97,7 +99,7 @@ void slots_start_waiting(struct shell *shell) {
         }
         if (slot->keeper_gone) {
             slot->start_waits = false;
-            slots_report_ended(shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
+            verdict_on_keeper_gone(slot);
         } else if (slot->keeper != NULL) {
             send_start(shell, slot);
         }

@@ -418,6 +418,9 @@ static void a_parked_program_gets_no_signal(void **state) {
     tell_simply(f, WIRE_KEEPER_END, 0);
     expect_exit(f, 1, pid, SIGKILL);
     expect_cleared(f, 1);
+    close(f->helper_fd);
+    f->helper_fd = -1;
+    assert_int_equal(end_of_keeper(f), 0);
 }
 
 static void a_program_that_ends_at_sigterm_ends_the_keeper_like_itself(void **state) {
