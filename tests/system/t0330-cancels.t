@@ -28,7 +28,7 @@ cancel() {
     step=$(step_of "$name")
     if [ -n "$step" ]; then
         scancel "$step" 2>/dev/null
-    else
+    elif grep -qzx -- "$name" "/proc/$pid/cmdline" 2>/dev/null; then # the pid may be another's by now: a slurmd's
         kill -TERM "$pid" 2>/dev/null
     fi
 }
