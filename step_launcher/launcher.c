@@ -71,7 +71,8 @@ static void send_roster(struct launcher *launcher, struct net_peer *peer, uint32
                                                 .member_count = launcher->rollcall.node_count,
                                                 .members = launcher->members,
                                                 .active_nodes =
-                                                    launcher->rollcall.node_count - launcher->rollcall.spare_nodes } };
+                                                    launcher->rollcall.node_count - launcher->rollcall.spare_nodes,
+                                                .leader = launcher->leader.id } };
     send_message(peer, &message);
 }
 
@@ -118,7 +119,8 @@ static void on_limit(evutil_socket_t fd, short what, void *arg) {
     fail_launch(launcher, why);
 }
 
-static void on_hello(struct launcher *launcher, struct net_peer *peer, const struct wire_hello *hello) {
+/* from: the helper's id where it leads, else WIRE_NONE. */
+static void on_hello(struct launcher *launcher, struct net_peer *peer, uint32_t from, const struct wire_hello *hello) {
     struct rollcall_node *node = NULL;
     struct net_peer *replaced = NULL;
     char why[WIRE_TEXT_BYTES];
@@ -142,9 +144,9 @@ static void on_hello(struct launcher *launcher, struct net_peer *peer, const str
         break;
     case ROLLCALL_ROSTER:
         net_set_user(peer, node);
-        if (hello->node == 0) {
+        if (from != WIRE_NONE && from >= launcher->leader.id) { /* views count on, and so do their lowest members */
             net_set_frame_max(peer, REPORT_BYTES_MAX);
-            leader_on_return(&launcher->leader, peer);
+            leader_on_return(&launcher->leader, peer, from, hello->host);
         }
         send_roster(launcher, peer, hello->predecessor == WIRE_NONE ? hello->node : WIRE_NONE);
         break;
@@ -176,7 +178,7 @@ static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size
             fail_launch(launcher, why);
         }
     } else if (message.type == WIRE_HELLO && net_user(peer) == NULL) {
-        on_hello(launcher, peer, &message.hello);
+        on_hello(launcher, peer, message.from, &message.hello);
     } else if (net_user(peer) != NULL && peer == launcher->leader.peer) {
         leader_on_message(&launcher->leader, &message);
     } else {

@@ -117,7 +117,10 @@ void leader_on_message(struct leader *leader, const struct wire_message *message
 }
 
 void leader_on_close(struct leader *leader) {
-    const struct timeval pause = { LEADER_CLOSED_MS / 1000, LEADER_CLOSED_MS % 1000 * 1000 };
+    /* By then the others have another one, if they can. */
+    uint64_t pause_ms = 3 * leader->request->settings.dead_after_ms;
+    pause_ms = pause_ms > LEADER_CLOSED_MS ? pause_ms : LEADER_CLOSED_MS;
+    const struct timeval pause = { (time_t)(pause_ms / 1000), (suseconds_t)(pause_ms % 1000) * 1000 };
 
     leader->peer = NULL;
     if (!leader->is_over) {
@@ -125,8 +128,10 @@ void leader_on_close(struct leader *leader) {
     }
 }
 
-void leader_on_return(struct leader *leader, struct net_peer *peer) {
+void leader_on_return(struct leader *leader, struct net_peer *peer, uint32_t id, const char *host) {
     leader->peer = peer;
+    leader->id = id;
+    snprintf(leader->host, sizeof(leader->host), "%s", host);
     leader->silent_ticks = 0;
     if (!leader->is_over) {
         (void)event_del(leader->verdict);

@@ -1,6 +1,7 @@
 /*
- * ckptless-launch after the roster: what the leader (the helper of node 0) says, and whether it still lives. Its lines
- * go to the user, its JSON objects into the timeline, its result to srun's side; its silence ends the step.
+ * ckptless-launch after the roster: what the leader (at first the helper of node 0) says, and whether there still is
+ * one. Its lines go to the user, its JSON objects into the timeline, its result to srun's side; when it is silent and
+ * no other comes in its place, the step ends.
  */
 #ifndef CKPTLESS_LEADER_H
 #define CKPTLESS_LEADER_H
@@ -31,6 +32,7 @@ struct leader {
     void (*on_over)(void *arg); /* the result is known, or the leader is lost: nothing more will come from it */
     void *arg;
     struct net_peer *peer; /* NULL: closed */
+    uint32_t id;           /* of the helper; at first that of node 0 */
     char host[WIRE_NAME_BYTES];
     bool is_over;
     struct event *tick;    /* looks for silence */
@@ -45,8 +47,8 @@ bool leader_begin(struct leader *leader, struct event_base *base, struct net_pee
 void leader_fini(struct leader *leader);
 void leader_on_message(struct leader *leader, const struct wire_message *message);
 void leader_on_close(struct leader *leader);
-/* It asked for the roster again: its connection had broken. */
-void leader_on_return(struct leader *leader, struct net_peer *peer);
+/* Its connection had broken; or it is another one. */
+void leader_on_return(struct leader *leader, struct net_peer *peer, uint32_t id, const char *host);
 /* Says so to the user and to srun's side, once. */
 void leader_lost(struct leader *leader);
 

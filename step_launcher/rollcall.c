@@ -13,7 +13,8 @@
 #include "node_helper/net/net.h"
 #include "step_launcher/hostlist.h"
 
-#define NAMED_MAX 8u /* missing nodes that are named; of the others the count is given */
+#define LEADERS_NODES_MIN 3u /* of two nodes the second cannot know whether it is the last */
+#define NAMED_MAX 8u         /* missing nodes that are named; of the others the count is given */
 
 static const char *name_of(const struct wire_hello *hello) {
     return hello->host[0] != '\0' ? hello->host : "a node without a name";
@@ -50,10 +51,10 @@ static bool make_table(struct rollcall *rollcall, const struct wire_hello *hello
 }
 
 /* The roster is fixed: it is asked for again, or a successor asks. */
-static enum rollcall_verdict accept_late(struct rollcall_node *node, const struct wire_hello *hello, char *ret_why,
-                                         size_t why_capacity) {
-    if (hello->predecessor != WIRE_NONE && hello->node == 0) {
-        snprintf(ret_why, why_capacity, "the helper of %s has died, and it was the leader", name_of(hello));
+static enum rollcall_verdict accept_late(const struct rollcall *rollcall, struct rollcall_node *node,
+                                         const struct wire_hello *hello, char *ret_why, size_t why_capacity) {
+    if (hello->predecessor != WIRE_NONE && hello->node == 0 && rollcall->node_count < LEADERS_NODES_MIN) {
+        snprintf(ret_why, why_capacity, "the helper of %s has died, and nobody else can lead", name_of(hello));
         return ROLLCALL_LEADER_DIED;
     }
     if (hello->predecessor == WIRE_NONE && hello->port != node->hello.port) {
@@ -78,7 +79,7 @@ enum rollcall_verdict rollcall_accept(struct rollcall *rollcall, const struct wi
     }
     struct rollcall_node *node = &rollcall->nodes[hello->node];
     if (rollcall->is_complete) {
-        verdict = accept_late(node, hello, ret_why, why_capacity);
+        verdict = accept_late(rollcall, node, hello, ret_why, why_capacity);
         if (verdict != ROLLCALL_ROSTER) {
             return verdict;
         }

@@ -33,7 +33,7 @@ enum rollcall_verdict {
     ROLLCALL_ROSTER,      /* after completion: a successor, or one that has lost its connection: gets the roster */
     ROLLCALL_REFUSED,     /* this one is not wanted; ret_why has the line for it */
     ROLLCALL_MISFIT,      /* with this one the step cannot come together: the launch has failed; ret_why */
-    ROLLCALL_LEADER_DIED, /* a successor of the leader's helper, after completion; ret_why */
+    ROLLCALL_LEADER_DIED, /* a successor of the leader's helper where no other can lead, after completion; ret_why */
 };
 
 /* Enters the helper behind `peer`. ret_node: its entry (TAKEN, ROSTER); ret_replaced: the connection that it takes the

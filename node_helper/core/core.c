@@ -7,12 +7,12 @@ static void *zeroed(size_t count, size_t bytes) {
     return calloc(count > 0 ? count : 1, bytes);
 }
 
-static enum core_result create_leader(struct core *core, const struct core_config *config) {
+static enum core_result create_leader_room(struct core *core, const struct core_config *config) {
     struct leader *leader = calloc(1, sizeof *leader);
     if (leader == NULL) {
         return CORE_ERR_NO_MEMORY;
     }
-    core->leader = leader;
+    core->leader_room = leader;
     uint32_t slots = 0;
     for (uint32_t i = 0; i < config->member_count; i++) {
         slots += config->members[i].slot_count;
@@ -25,18 +25,16 @@ static enum core_result create_leader(struct core *core, const struct core_confi
     leader->list_a = zeroed(core->rank_count, sizeof(uint32_t));
     leader->list_b = zeroed(core->rank_count, sizeof(uint32_t));
     leader->view_ids = zeroed(core->node_count, sizeof(uint32_t));
+    leader->stamps = zeroed(core->node_count, sizeof(uint64_t));
     leader->trace_ranks = zeroed(core->rank_count, sizeof(uint32_t));
     leader->trace_targets = zeroed(core->rank_count, sizeof(uint32_t));
     leader->trace_slots = zeroed(core->rank_count, sizeof(uint32_t));
     if (leader->members == NULL || leader->slots == NULL || leader->ranks == NULL || leader->losses == NULL ||
-        leader->list_a == NULL || leader->list_b == NULL || leader->view_ids == NULL || leader->trace_ranks == NULL ||
-        leader->trace_targets == NULL || leader->trace_slots == NULL) {
+        leader->list_a == NULL || leader->list_b == NULL || leader->view_ids == NULL || leader->stamps == NULL ||
+        leader->trace_ranks == NULL || leader->trace_targets == NULL || leader->trace_slots == NULL) {
         return CORE_ERR_NO_MEMORY;
     }
-    leader->view = 1;
-    leader->late_ns = leader->start_late_ns = leader->asked_ns = leader->linger_ns = leader->waited_ns = CORE_NEVER;
-    leader->fault_ns = leader->assemble_ns = CORE_NEVER;
-    leader->reserve = WIRE_NONE;
+    leader_reset(leader);
     leader->token_state = config->seed;
     for (uint32_t i = 0; i < config->member_count; i++) {
         const struct wire_member *from = &config->members[i];
@@ -59,7 +57,7 @@ static enum core_result fill(struct core *core, const struct core_config *config
     core->config = *config;
     core->config.members = NULL;
     core->self = config->self;
-    core->leader_id = config->members[0].id;
+    core->leader_id = config->leader;
     core->node_count = config->member_count;
     core->lease_end_ns = core->held_ns = CORE_NEVER;
     bool found = false;
@@ -79,6 +77,16 @@ static enum core_result fill(struct core *core, const struct core_config *config
     return found && core->rank_count > 0 ? CORE_OK : CORE_ERR_CONFIG;
 }
 
+static bool create_view(struct core *core, const struct core_config *config) {
+    for (uint32_t i = 0; i < core->node_count; i++) {
+        core->last_ids[i] = config->members[i].id;
+    }
+    bool is_successor = core->self >= core->node_count;
+    core->was_in = !is_successor;
+    return view_init(&core->view, core->self, core->node_count, config->dead_after_ns, core->last_ids,
+                     is_successor ? 0 : core->node_count);
+}
+
 enum core_result core_create(struct core **ret_core, const struct core_config *config) {
     if (config->member_count == 0 || config->active_nodes == 0 || config->heartbeat_ns == 0) {
         return CORE_ERR_CONFIG;
@@ -96,13 +104,15 @@ enum core_result core_create(struct core **ret_core, const struct core_config *c
     core->slots = zeroed(core->slot_count, sizeof *core->slots);
     core->sources = zeroed(core->rank_count, sizeof(uint32_t));
     core->order = zeroed((size_t)core->rank_count * (core->slot_count > 0 ? core->slot_count : 1), sizeof(uint32_t));
-    core->action_capacity = 64 + 8 * core->node_count + 12 * core->slot_count + 2 * core->rank_count;
+    core->action_capacity = 64 + 12 * core->node_count + 12 * core->slot_count + 2 * core->rank_count;
     core->queue_capacity = 64 + 8 * core->slot_count;
+    core->last_ids = zeroed(core->node_count, sizeof(uint32_t));
     core->queue = zeroed(core->queue_capacity, sizeof *core->queue);
     core->actions = zeroed(core->action_capacity, sizeof *core->actions);
     result = CORE_ERR_NO_MEMORY;
     if (core->members == NULL || core->seats == NULL || core->slots == NULL || core->sources == NULL ||
-        core->order == NULL || core->queue == NULL || core->actions == NULL) {
+        core->order == NULL || core->queue == NULL || core->actions == NULL || core->last_ids == NULL ||
+        !create_view(core, config)) {
         goto fail;
     }
     for (uint32_t rank = 0; rank < core->rank_count; rank++) {
@@ -111,12 +121,11 @@ enum core_result core_create(struct core **ret_core, const struct core_config *c
     for (uint32_t slot = 0; slot < core->slot_count; slot++) {
         core->slots[slot].rank = WIRE_NONE;
     }
-    if (core->leader_id == core->self) {
-        result = create_leader(core, config);
-        if (result != CORE_OK) {
-            goto fail;
-        }
+    result = create_leader_room(core, config);
+    if (result != CORE_OK) {
+        goto fail;
     }
+    core->leader = core->leader_id == core->self && core->was_in ? core->leader_room : NULL;
     *ret_core = core;
     return CORE_OK;
 fail:
@@ -128,8 +137,8 @@ void core_destroy(struct core *core) {
     if (core == NULL) {
         return;
     }
-    if (core->leader != NULL) {
-        struct leader *leader = core->leader;
+    if (core->leader_room != NULL) {
+        struct leader *leader = core->leader_room;
         free(leader->members);
         free(leader->slots);
         free(leader->ranks);
@@ -137,11 +146,14 @@ void core_destroy(struct core *core) {
         free(leader->list_a);
         free(leader->list_b);
         free(leader->view_ids);
+        free(leader->stamps);
         free(leader->trace_ranks);
         free(leader->trace_targets);
         free(leader->trace_slots);
         free(leader);
     }
+    view_fini(&core->view);
+    free(core->last_ids);
     free(core->members);
     free(core->seats);
     free(core->slots);
@@ -163,6 +175,7 @@ static bool for_leader(enum wire_type type) {
     case WIRE_FINISHED:
     case WIRE_ATTACHED:
     case WIRE_STAYS:
+    case WIRE_SLOT:
     case WIRE_ENDING:
         return true;
     default:
@@ -171,10 +184,19 @@ static bool for_leader(enum wire_type type) {
 }
 
 static void dispatch_message(struct core *core, const struct wire_message *message) {
-    if (for_leader(message->type)) {
+    if (message->type >= WIRE_VIEW_PREPARE && message->type <= WIRE_VIEW_DECIDED) {
+        succession_on_message(core, message);
+    } else if (message->type == WIRE_DEAD) {
+        core->leader_died = core->leader_died || message->from == view_leader(&core->view);
+        view_release(&core->view, core->now_ns, message->from);
+    } else if (for_leader(message->type)) {
         if (core->leader != NULL) {
             leader_on_message(core, message);
         }
+    } else if (message->type == WIRE_END && message->from != core->self && !core->ended &&
+               (message->from == core->leader_id || view_contains(&core->view, message->from))) {
+        core->leader = NULL; /* it has been decided without us */
+        member_on_message(core, message);
     } else if (message->from == core->leader_id) {
         member_on_message(core, message);
     }
@@ -193,10 +215,13 @@ static void dispatch(struct core *core, const struct core_event *event) {
         } else if (event->peer == core->leader_id) {
             core->connected = true;
             lease_begin(core);
-            lease_send(core);
             for (uint32_t slot = 0; slot < core->slot_count; slot++) {
+                if (core->view.number > 1) {
+                    member_send_slot(core, slot);
+                }
                 member_report(core, slot);
             }
+            lease_send(core); /* last: who is heard has said everything */
         }
         break;
     case CORE_EVENT_PEER_CLOSED:
@@ -240,12 +265,20 @@ struct core_actions core_step(struct core *core, const struct core_event *event)
     assert(event->now_ns >= core->now_ns);
     core->now_ns = event->now_ns;
     core->action_count = 0;
+    if (core->now_ns - core->ticked_ns > core->config.dead_after_ns / 2) {
+        lease_after_stall(core);
+    }
     dispatch(core, event);
     drain_queue(core);
+    succession_on_tick(core);
+    drain_queue(core);
     if (core->leader != NULL) {
+        quorum_renew(core);
         leader_on_tick(core);
         leader_settle(core);
         drain_queue(core);
+    }
+    if (core->leader != NULL) { /* a view without this helper may have come in between */
         ending_check(core);
         drain_queue(core);
     }
@@ -255,7 +288,8 @@ struct core_actions core_step(struct core *core, const struct core_event *event)
 }
 
 uint64_t core_next_deadline(const struct core *core) {
-    uint64_t deadline = lease_next_deadline(core);
+    uint64_t deadline = lease_next_deadline(core), view = succession_next_deadline(core);
+    deadline = view < deadline ? view : deadline;
     if (core->leader != NULL) {
         uint64_t leads = leader_next_deadline(core);
         deadline = leads < deadline ? leads : deadline;
@@ -303,6 +337,12 @@ struct core_seat_info core_seat(const struct core *core, uint32_t rank) {
 
 uint32_t core_slot_rank(const struct core *core, uint32_t slot) {
     return slot < core->slot_count ? core->slots[slot].rank : WIRE_NONE;
+}
+
+uint32_t core_view(const struct core *core, uint32_t *ret_number, const uint32_t **ret_ids) {
+    *ret_number = core->view.number;
+    *ret_ids = core->view.members.ids;
+    return core->view.members.count;
 }
 
 uint32_t core_members(const struct core *core, const uint32_t **ret_ids) {

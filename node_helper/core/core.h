@@ -25,7 +25,8 @@ struct core;
 enum core_park { CORE_PARK_AUTO = 0, CORE_PARK_COLD, CORE_PARK_WARM };
 
 struct core_config {
-    uint32_t self;         /* own helper id */
+    uint32_t self;         /* own helper id; member_count or more: a successor, which is in no view yet */
+    uint32_t leader;       /* id of the leader: 0 for those of the roll call, for a successor who has welcomed it */
     uint32_t member_count; /* nodes of the step */
     /* One entry a node, by node: its last helper, alive or not; self included. Ids: the first helper of node n has id
      * n, each successor the id before + member_count. */
@@ -99,11 +100,13 @@ enum core_action_type {
     CORE_ACTION_PRESENT, /* the replacement of `rank`, as seated, has said STAYS; may come again */
     CORE_ACTION_HOLD,    /* the lease has ended: stop every program of this node (SIGSTOP) */
     CORE_ACTION_CONTINUE,
-    CORE_ACTION_LEASE, /* the lease now ends at `until_ns` */
-    CORE_ACTION_END,   /* this helper's part is over; exit_code; kill: the programs do not end by themselves. On the
-                          leader it comes last: when every rank's end is known (or a deadline has passed), and
-                          exit_code is then the step's. SLOT_ENDED is still to be reported after it */
-    CORE_ACTION_TRACE, /* something worth a log line; struct core_trace */
+    CORE_ACTION_LEASE,  /* the lease now ends at `until_ns` */
+    CORE_ACTION_LEADER, /* helper `peer` leads from now on (oneself: take JOINs): close the connection to the one
+                           before, connect to it, and try until it answers */
+    CORE_ACTION_END,    /* this helper's part is over; exit_code; kill: the programs do not end by themselves. On the
+                           leader it comes last: when every rank's end is known (or a deadline has passed), and
+                           exit_code is then the step's. SLOT_ENDED is still to be reported after it */
+    CORE_ACTION_TRACE,  /* something worth a log line; struct core_trace */
 };
 
 enum core_trace_type {
@@ -112,6 +115,7 @@ enum core_trace_type {
     CORE_TRACE_EPOCH,   /* leader: an epoch begins */
     CORE_TRACE_RESUME,  /* leader: every rank has committed again; phases */
     CORE_TRACE_SPARE,   /* leader: a spare was warmed, used up, or added (a successor) */
+    CORE_TRACE_LEADER,  /* the leader was lost: the helper of `node` leads */
     CORE_TRACE_WARNING, /* anyone; text */
     CORE_TRACE_END,     /* leader: exit_code, text */
 };
@@ -192,7 +196,9 @@ bool core_is_leader(const struct core *core);
 uint32_t core_leader(const struct core *core);                           /* helper id */
 struct core_seat_info core_seat(const struct core *core, uint32_t rank); /* where the rank lives in this epoch */
 uint32_t core_slot_rank(const struct core *core, uint32_t slot);         /* own slot; WIRE_NONE: none */
-/* Helpers that are in, ascending; valid until the next step. */
+/* The newest view known here: its number, and the helpers that are in, ascending; valid until the next step. */
+uint32_t core_view(const struct core *core, uint32_t *ret_number, const uint32_t **ret_ids);
+/* The view of the epoch. */
 uint32_t core_members(const struct core *core, const uint32_t **ret_ids);
 
 #endif

@@ -14,6 +14,10 @@
  *   reload.c    reload, first commits
  *   ending.c    finish, exits, giving up
  *   report.c    trace records
+ *   view.c      agreement on who is in (its own header)
+ *   succession.c  what a new view means
+ *   takeover.c  a member becomes the leader
+ *   quorum.c    how long the leader may lead
  */
 #ifndef CKPTLESS_CORE_INTERNAL_H
 #define CKPTLESS_CORE_INTERNAL_H
@@ -21,12 +25,13 @@
 #include <assert.h>
 
 #include "node_helper/core/core.h"
+#include "node_helper/core/view.h"
 
 #define CORE_NS_PER_MS 1000000ull
 #define CORE_NEVER UINT64_MAX
 #define CORE_EXIT_GAVE_UP 93u
-#define CORE_EXIT_TERMINATED 143u               /* in END when Slurm ends the step: nobody in finish may hear OK */
-#define CORE_LINGER_NS (5000u * CORE_NS_PER_MS) /* how long the leader waits for the ranks' exit codes */
+#define CORE_EXIT_TERMINATED 143u                   /* in END when Slurm ends the step: nobody in finish may hear OK */
+#define CORE_LINGER_NS (5000u * CORE_NS_PER_MS)     /* how long the leader waits for the ranks' exit codes */
 #define CORE_KILL_WAIT_NS (35000u * CORE_NS_PER_MS) /* ... when Slurm ends the step while not every program is up */
 #define CORE_EARLY_NS (30000u * CORE_NS_PER_MS) /* without the library, exits in this time may be the program's own */
 #define CORE_LOSS_UNTOLD (WIRE_NONE - 1)        /* lead_rank.loss: needs a seat, is no loss to report */
@@ -62,7 +67,9 @@ struct lead_member {
     bool warmed;
     bool is_new;     /* has joined in this step: to be told after the loss that it comes with */
     bool wants_stop; /* was away, and has no ranks: is told the epoch again at the end of this step */
+    bool strays;     /* it has promised itself to another proposer: only a new view brings it back */
     uint64_t heard_ns;
+    uint64_t echo_ns; /* our clock, as it has last echoed it: it was bound to us then */
 };
 
 struct lead_slot {
@@ -85,7 +92,8 @@ struct lead_rank {
     bool excused;      /* its next respawn is not counted against it */
     uint64_t judge_ns; /* until then a fault elsewhere explains its exit; CORE_NEVER: nothing to judge */
     uint32_t exit_code;
-    uint32_t respawns; /* in place, since the last commit */
+    uint32_t respawns;   /* in place, since the last commit */
+    uint64_t seat_epoch; /* takeover: of the epoch that the seat is known from */
     uint64_t step;
     uint64_t layout[2];
 };
@@ -113,15 +121,18 @@ struct leader {
     enum lead_phase phase;
     uint32_t view, counter, ordinal, generation;
     bool epoch_wanted;
+    bool blocked;                /* ... and waits for a view, or for members to be heard */
     uint32_t member_count;       /* one entry a node, always; `id` is that of its last helper */
     struct lead_member *members; /* by node */
     uint32_t slot_count;
     struct lead_slot *slots;
+    uint32_t serial_floor; /* incarnations that this leader gives are above: not all that others gave are known to it */
     struct lead_rank *ranks;
     uint32_t loss_count, loss_capacity;
-    struct lead_loss *losses;              /* since the last epoch began */
-    uint32_t *list_a, *list_b;             /* scratch for messages and traces: rank_count entries each */
-    uint32_t *view_ids;                    /* node_count */
+    struct lead_loss *losses;                            /* since the last epoch began */
+    uint32_t *list_a, *list_b;                           /* scratch for messages and traces: rank_count entries each */
+    uint32_t *view_ids;                                  /* node_count */
+    uint64_t *stamps;                                    /* node_count: scratch of quorum.c */
     uint32_t *trace_ranks, *trace_targets, *trace_slots; /* rank_count each */
     bool library_seen, stays_seen, committed_once, program_error;
     bool counts;          /* the epoch that is wanted counts as a recovery without progress */
@@ -140,6 +151,8 @@ struct leader {
     uint64_t asked_ns; /* a rank stands in recover without a loss: begin an epoch then */
     uint64_t linger_ns;
     uint64_t waited_ns; /* the first rank has ended by itself, and the others are ended then; CORE_NEVER: not bound */
+    uint64_t muster_ns; /* after a takeover: who has not been heard by then is not waited for */
+    uint64_t renew_ns, quorum_end_ns; /* when the lease is worked out again; no other leader can come up before */
     uint64_t resume_step, pulled_bytes, token_state;
     uint32_t reserve; /* keeps its older copy until a second node holds the resume step; WIRE_NONE: nobody */
     uint8_t token[16];
@@ -150,7 +163,10 @@ struct leader {
 
 struct core {
     struct core_config config; /* without the members */
-    uint32_t self, leader_id;
+    uint32_t self, leader_id, former_leader;
+    struct view view;
+    bool was_in;        /* in a view, once: to be out of the next one means to be lost */
+    uint32_t *last_ids; /* by node: the last helper known of */
     uint64_t now_ns, epoch;
     uint32_t ordinal, generation, rank_count;
     struct wire_seat *seats; /* by rank, of `epoch` */
@@ -164,15 +180,25 @@ struct core {
     bool ended;    /* END has come */
     bool killed;   /* ... and the programs with it: nothing more to say */
     bool finished; /* END because every rank has finished */
+    uint32_t end_code;
+    bool committed_once; /* as far as this helper knows */
+    uint32_t restarts;   /* as the leader said with the epoch */
     uint64_t heartbeat_next_ns, lease_end_ns, held_ns, ticked_ns;
-    uint64_t patience_ns; /* until then a lease that has ended holds nobody: this helper stood still itself */
+    uint64_t patience_ns;    /* until then a lease that has ended holds nobody: this helper stood still itself */
+    uint64_t followed_ns;    /* the leader's clock in the last answer that bound us to it; 0: none */
+    uint64_t followed_at_ns; /* ours, then */
+    uint32_t held_by;        /* the leader at the time of the HOLD */
+    bool leader_died;        /* its successor has said so */
+    uint32_t asked_again;    /* heartbeats sent out of turn since the last one, for too short a lease */
+    uint64_t stopped_ns, start_span_ns; /* the last STOP; from the first one to the first PLAN: what a start takes */
     uint64_t plan_step, plan_epoch;
     uint8_t plan_token[16];
     uint32_t source_count;
     uint32_t *sources; /* of the plan: rank_count */
     uint32_t *order;   /* sources in the order of one puller */
 
-    struct leader *leader; /* NULL unless this helper leads */
+    struct leader *leader;      /* NULL unless this helper leads */
+    struct leader *leader_room; /* its memory, in every helper */
 
     struct wire_message *queue; /* messages to oneself */
     uint32_t queue_capacity, queue_head, queue_count;
@@ -193,18 +219,39 @@ void emit_warning(struct core *core, const char *text);
 /* member.c, member_program.c */
 void member_on_message(struct core *core, const struct wire_message *message);
 void member_on_program(struct core *core, const struct core_event *event);
-void member_report(struct core *core, uint32_t slot); /* says (again) what the leader must know of this slot */
+void member_report(struct core *core, uint32_t slot);    /* says (again) what the leader must know of this slot */
+void member_send_slot(struct core *core, uint32_t slot); /* to a new leader: what runs there, and as whom */
 void member_end(struct core *core, uint32_t exit_code, bool kill);
 void member_reset_epoch(struct member_slot *slot);
 
 /* lease.c */
 void lease_on_tick(struct core *core);
+void lease_after_stall(struct core *core); /* this helper has stood still for half of dead-after */
 void lease_on_ack(struct core *core, const struct wire_message *message);
 void lease_send(struct core *core);
 void lease_begin(struct core *core); /* at the first connection: no program ever runs without a lease */
+void lease_renew(struct core *core, uint64_t end_ns); /* the leader's own */
 uint64_t lease_next_deadline(const struct core *core);
 
+/* succession.c */
+void succession_on_message(struct core *core, const struct wire_message *message);
+void succession_on_tick(struct core *core);
+uint64_t succession_next_deadline(const struct core *core);
+bool succession_settle(struct core *core); /* leader: makes the living the view; true: they are */
+
+/* takeover.c */
+void takeover_begin(struct core *core);
+bool takeover_is_mustering(struct core *core);
+void takeover_on_slot(struct core *core, const struct lead_member *member, const struct wire_message *message);
+
+/* quorum.c */
+void quorum_on_heartbeat(struct core *core, struct lead_member *member, const struct wire_heartbeat *heartbeat);
+void quorum_renew(struct core *core);
+bool quorum_leads(const struct core *core); /* no other leader can have come up, or a quorum was never needed yet */
+uint64_t quorum_lease_ns(const struct core *core); /* for a member, from now on */
+
 /* leader.c */
+void leader_reset(struct leader *leader); /* to that of a leader who knows nothing yet */
 void leader_on_message(struct core *core, const struct wire_message *message);
 void leader_on_tick(struct core *core);
 void leader_settle(struct core *core); /* after the queue is empty: begins the epoch that is wanted */
@@ -258,6 +305,7 @@ void reload_on_committed(struct core *core, const struct wire_message *message);
 
 /* ending.c */
 void ending_on_finished(struct core *core, const struct wire_message *message);
+void ending_check_finished(struct core *core);
 void ending_on_exit(struct core *core, uint32_t rank, const struct wire_loss *loss);
 void ending_give_up(struct core *core, uint32_t exit_code, const char *text);
 void ending_by_slurm(struct core *core);
@@ -272,6 +320,7 @@ void report_epoch(struct core *core);
 void report_resume(struct core *core);
 void report_spare(struct core *core, uint32_t node, const char *text);
 void report_spare_lost(struct core *core, uint32_t node, uint8_t cause); /* nobody lived there */
+void report_leader(struct core *core);                                   /* this one, from now on */
 void report_end(struct core *core);
 
 void core_copy_text(char *ret_text, size_t capacity, const char *text);

@@ -19,6 +19,12 @@ void ending_send(struct core *core, uint32_t peer) {
     emit_send(core, peer, &message);
 }
 
+/* Its helper is out, and it has not been started again yet: a takeover is under way. */
+static bool is_gone(const struct core *core, const struct lead_rank *rank) {
+    const struct lead_member *member = leader_member(core->leader, rank->seat.helper);
+    return core->leader->phase != LEAD_ASSEMBLING && (member == NULL || !member->alive);
+}
+
 static void decide(struct core *core, uint32_t exit_code, bool kill, const char *text) {
     struct leader *leader = core->leader;
     if (leader->phase >= LEAD_ENDING) {
@@ -26,7 +32,8 @@ static void decide(struct core *core, uint32_t exit_code, bool kill, const char 
     }
     for (uint32_t i = 0; i < core->rank_count; i++) {
         struct lead_rank *rank = &leader->ranks[i];
-        rank->exited = rank->exited || rank->pending || leader->phase == LEAD_ASSEMBLING;
+        rank->exited = rank->exited || rank->pending || leader->phase == LEAD_ASSEMBLING || rank->loss != WIRE_NONE ||
+                       is_gone(core, rank);
         rank->pending = false;
         rank->judge_ns = CORE_NEVER;
     }
@@ -99,12 +106,22 @@ void ending_on_finished(struct core *core, const struct wire_message *message) {
         finish_by_slurm(core);
         return;
     }
+    ending_check_finished(core);
+}
+
+/* Only who still leads for certain may say that all is done: another leader may have begun anew. */
+void ending_check_finished(struct core *core) {
+    const struct leader *leader = core->leader;
+    bool any = false;
     for (uint32_t i = 0; i < core->rank_count; i++) {
         if (!leader->ranks[i].finished && !leader->ranks[i].exited) {
             return;
         }
+        any = any || leader->ranks[i].finished;
     }
-    decide(core, 0, false, "finished");
+    if (any && leader->phase == LEAD_RUNNING && quorum_leads(core)) {
+        decide(core, 0, false, "finished");
+    }
 }
 
 static uint32_t code_of(const struct wire_loss *loss) {

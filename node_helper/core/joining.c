@@ -35,6 +35,13 @@ void joining_on_peer_opened(struct core *core, uint32_t peer) {
         return;
     }
     member->heard_ns = core->now_ns;
+    if (core->view.number > 1) {
+        struct wire_message decided = view_decided_message(&core->view);
+        emit_send(core, peer, &decided);
+    }
+    if (leader->muster_ns != CORE_NEVER) {
+        return; /* its first heartbeat says that it has told everything */
+    }
     if (leader->phase >= LEAD_ENDING) {
         ending_send(core, peer);
     } else if (member->joined && leader->phase != LEAD_ASSEMBLING) {
@@ -58,7 +65,9 @@ void joining_on_successor(struct core *core, const struct core_event *event) {
     if (member->alive) {
         leader_lose_member(core, member, WIRE_CAUSE_HELPER_DIED, 0);
     }
-    member->id += leader->member_count;
+    /* An id is never given again: views count on, and the next one cannot have less. */
+    uint32_t serial = member->id / leader->member_count, known = core->view.number - 1;
+    member->id = event->node + leader->member_count * ((serial > known ? serial : known) + 1);
     member->alive = true;
     member->joined = true;
     member->warmed = true; /* its slots are started when they are needed */

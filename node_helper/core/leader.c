@@ -9,6 +9,20 @@ struct lead_member *leader_member(struct leader *leader, uint32_t id) {
     return member->id == id ? member : NULL;
 }
 
+void leader_reset(struct leader *leader) {
+    leader->phase = LEAD_ASSEMBLING;
+    leader->view = 1;
+    leader->counter = leader->ordinal = 0;
+    leader->epoch_wanted = leader->blocked = leader->counts = leader->stalled = leader->recovering = false;
+    leader->library_seen = leader->stays_seen = leader->committed_once = leader->program_error = false;
+    leader->loss_count = leader->restarts = leader->late_extended = 0;
+    leader->late_ns = leader->start_late_ns = leader->asked_ns = leader->linger_ns = leader->waited_ns = CORE_NEVER;
+    leader->fault_ns = leader->assemble_ns = leader->muster_ns = CORE_NEVER;
+    leader->first_start_ns = leader->start_span_ns = leader->renew_ns = leader->quorum_end_ns = 0;
+    leader->reserve = leader->fault_rank = WIRE_NONE;
+    leader->end_kill = leader->by_slurm = false;
+}
+
 void leader_want_epoch(struct core *core, uint64_t detect_ns) {
     struct leader *leader = core->leader;
     leader->epoch_wanted = true;
@@ -81,10 +95,14 @@ void leader_lose_member(struct core *core, struct lead_member *member, uint8_t c
     }
 }
 
-static void on_heartbeat(struct core *core, const struct wire_message *message) {
+static void on_heartbeat(struct core *core, struct lead_member *member, const struct wire_message *message) {
+    member->joined = member->joined || core->leader->muster_ns != CORE_NEVER;
+    quorum_on_heartbeat(core, member, &message->heartbeat);
+    quorum_renew(core);
     struct wire_message ack = { .type = WIRE_HEARTBEAT_ACK,
                                 .heartbeat = { .sent_ns = message->heartbeat.sent_ns,
-                                               .lease_ns = core->config.dead_after_ns / 5 * 4 } };
+                                               .lease_ns = quorum_lease_ns(core),
+                                               .leader_ns = core->now_ns } };
     emit_send(core, message->from, &ack);
 }
 
@@ -154,6 +172,9 @@ static void on_stays(struct core *core, const struct wire_message *message) {
 void leader_on_message(struct core *core, const struct wire_message *message) {
     struct leader *leader = core->leader;
     struct lead_member *member = leader_member(leader, message->from);
+    if (member != NULL && !member->alive && view_contains(&core->view, member->id)) {
+        return; /* lost in our eyes, but its vote counts until a view has gone on without it */
+    }
     if (member == NULL || !member->alive) {
         struct wire_message evicted = { .type = WIRE_EVICTED, .epoch = wire_epoch_pack(leader->view, leader->counter) };
         emit_send(core, message->from, &evicted);
@@ -163,7 +184,10 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
     bool current = message->epoch == wire_epoch_pack(leader->view, leader->counter) && !leader->epoch_wanted;
     switch (message->type) {
     case WIRE_HEARTBEAT:
-        on_heartbeat(core, message);
+        on_heartbeat(core, member, message);
+        break;
+    case WIRE_SLOT:
+        takeover_on_slot(core, member, message);
         break;
     case WIRE_LOSS:
         on_loss(core, message);
@@ -208,33 +232,18 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
     }
 }
 
-/* The helpers that are in, ascending: successors' ids are out of the nodes' order. */
-static uint32_t list_view(struct leader *leader) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < leader->member_count; i++) {
-        if (!leader->members[i].alive) {
-            continue;
-        }
-        uint32_t at = count++;
-        for (; at > 0 && leader->view_ids[at - 1] > leader->members[i].id; at--) {
-            leader->view_ids[at] = leader->view_ids[at - 1];
-        }
-        leader->view_ids[at] = leader->members[i].id;
-    }
-    return count;
-}
-
 void leader_send_stop(struct core *core, uint32_t peer) {
     struct leader *leader = core->leader;
-    uint32_t view_count = list_view(leader);
     struct wire_message message = { .type = WIRE_STOP,
                                     .epoch = wire_epoch_pack(leader->view, leader->counter),
                                     .stop = { .ordinal = leader->ordinal,
                                               .generation = leader->generation,
                                               .rank_count = core->rank_count,
                                               .seats = core->seats,
-                                              .member_count = view_count,
-                                              .members = leader->view_ids } };
+                                              .member_count = core->view.members.count,
+                                              .members = core->view.members.ids,
+                                              .committed_once = leader->committed_once,
+                                              .restarts = leader->restarts } };
     if (peer != WIRE_NONE) {
         emit_send(core, peer, &message);
         return;
@@ -249,10 +258,12 @@ void leader_send_stop(struct core *core, uint32_t peer) {
 static void check_silence(struct core *core) {
     struct leader *leader = core->leader;
     uint64_t dead_after_ns = core->config.dead_after_ns;
-    leader->stalled = core->now_ns - core->ticked_ns > dead_after_ns / 2;
+    /* Who cannot lead cannot know either whether they are silent or we are cut off. */
+    leader->stalled =
+        core->now_ns - core->ticked_ns > dead_after_ns / 2 || (leader->phase < LEAD_ENDING && !quorum_leads(core));
     for (uint32_t i = 0; i < leader->member_count; i++) {
         struct lead_member *member = &leader->members[i];
-        if (!member->alive || !member->joined || member->id == core->self) {
+        if (!member->alive || !member->joined || member->id == core->self || leader->muster_ns != CORE_NEVER) {
             continue;
         }
         if (leader->stalled) {
@@ -307,6 +318,11 @@ static void settle(struct core *core) {
     if (leader->phase == LEAD_ASSEMBLING && !leader->epoch_wanted) {
         joining_settle(core);
     }
+    leader->blocked = true;
+    if (leader->phase >= LEAD_ENDING || takeover_is_mustering(core) || !succession_settle(core)) {
+        return;
+    }
+    leader->blocked = false;
     /* One STOP a step: a second one would change what the first has borrowed. */
     for (uint32_t i = 0; i < leader->member_count; i++) {
         if (leader->members[i].wants_stop && leader->members[i].alive && !leader->epoch_wanted) {
@@ -331,6 +347,7 @@ static void settle(struct core *core) {
         return;
     }
     leader->counts = false;
+    leader->view = core->view.number;
     leader->counter++;
     leader->ordinal++;
     if (first) {
@@ -348,7 +365,9 @@ static void settle(struct core *core) {
 
 void leader_settle(struct core *core) {
     settle(core);
-    announce_new(core);
+    if (core->leader != NULL && !core->leader->blocked) { /* the loss that a new helper comes with is told first */
+        announce_new(core);
+    }
 }
 
 void leader_on_tick(struct core *core) {
@@ -357,6 +376,7 @@ void leader_on_tick(struct core *core) {
         return;
     }
     check_silence(core);
+    ending_check_finished(core);
     judge_on_tick(core);
     late_on_tick(core);
 }
@@ -366,10 +386,11 @@ uint64_t leader_next_deadline(const struct core *core) {
     if (leader->phase == LEAD_ENDED) {
         return CORE_NEVER;
     }
-    if (leader->epoch_wanted && leader->phase < LEAD_ENDING && leader->phase != LEAD_ASSEMBLING) {
+    if (leader->epoch_wanted && !leader->blocked && leader->phase < LEAD_ENDING && leader->phase != LEAD_ASSEMBLING) {
         return core->now_ns;
     }
     uint64_t deadline = late_next_deadline(core);
+    deadline = leader->muster_ns < deadline ? leader->muster_ns : deadline;
     if (leader->phase == LEAD_ASSEMBLING && leader->assemble_ns < deadline) {
         deadline = leader->assemble_ns;
     }
@@ -383,7 +404,7 @@ uint64_t leader_next_deadline(const struct core *core) {
     deadline = own < deadline ? own : deadline;
     for (uint32_t i = 0; i < leader->member_count; i++) {
         const struct lead_member *member = &leader->members[i];
-        if (member->alive && member->joined && member->id != core->self &&
+        if (member->alive && member->joined && member->id != core->self && leader->muster_ns == CORE_NEVER &&
             member->heard_ns + dead_after_ns < deadline) {
             deadline = member->heard_ns + dead_after_ns;
         }

@@ -13,9 +13,21 @@ node_helper_core_libcore_la_SOURCES = \
 	node_helper/core/member.c \
 	node_helper/core/member_program.c \
 	node_helper/core/plan.c \
+	node_helper/core/quorum.c \
 	node_helper/core/reload.c \
 	node_helper/core/report.c \
-	node_helper/core/seating.c
+	node_helper/core/seating.c \
+	node_helper/core/succession.c \
+	node_helper/core/takeover.c \
+	node_helper/core/view.c \
+	node_helper/core/view.h
+
+# Agreement on views alone: every schedule of small worlds, and random ones of larger.
+check_PROGRAMS += tests/unit/test_view
+TESTS += tests/unit/test_view
+tests_unit_test_view_SOURCES = tests/unit/test_view.c tests/unit/test_seed.h
+tests_unit_test_view_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_view_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la $(CMOCKA_LIBS)
 
 # Random faults against real cores; a seed that finds a bug becomes a scenario (tests/scenario/*.txt).
 check_PROGRAMS += tests/scenario/random

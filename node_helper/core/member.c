@@ -70,7 +70,10 @@ static void on_stop(struct core *core, const struct wire_message *message) {
     }
     core->epoch = message->epoch;
     core->ordinal = stop->ordinal;
+    core->stopped_ns = core->now_ns;
     core->generation = stop->generation;
+    core->committed_once = core->committed_once || stop->committed_once;
+    core->restarts = stop->restarts;
     for (uint32_t rank = 0; rank < core->rank_count; rank++) {
         core->seats[rank] = stop->seats[rank];
     }
@@ -155,6 +158,7 @@ static void on_plan(struct core *core, const struct wire_message *message) {
     if (plan->source_count > core->rank_count || plan->puller_count > core->rank_count) {
         return;
     }
+    core->start_span_ns = core->start_span_ns != 0 ? core->start_span_ns : core->now_ns - core->stopped_ns + 1;
     core->plan_step = plan->step;
     core->plan_epoch = message->epoch;
     core->source_count = plan->source_count;
@@ -211,6 +215,7 @@ void member_end(struct core *core, uint32_t exit_code, bool kill) {
     }
     core->ended = true;
     core->killed = kill;
+    core->end_code = exit_code;
     if (!kill) { /* what is killed must not run on before that, nor with a lease */
         core->lease_end_ns = CORE_NEVER;
         emit(core, CORE_ACTION_LEASE)->until_ns = CORE_NEVER;

@@ -31,6 +31,23 @@ static void send_loss(struct core *core, struct member_slot *slot) {
     emit_to_leader(core, &message);
 }
 
+void member_send_slot(struct core *core, uint32_t index) {
+    const struct member_slot *slot = &core->slots[index];
+    if (slot->incarnation == 0) {
+        return;
+    }
+    uint8_t state = !slot->alive ? WIRE_SLOT_ENDED : slot->attached ? WIRE_SLOT_ATTACHED : WIRE_SLOT_STARTED;
+    struct wire_message message = { .type = WIRE_SLOT,
+                                    .slot = { .slot = index,
+                                              .rank = slot->rank,
+                                              .incarnation = slot->incarnation,
+                                              .starts = slot->rank == WIRE_NONE ? 0 : core->seats[slot->rank].starts,
+                                              .ordinal = core->ordinal,
+                                              .generation = core->generation,
+                                              .state = state } };
+    emit_to_leader(core, &message);
+}
+
 void member_report(struct core *core, uint32_t index) {
     struct member_slot *slot = &core->slots[index];
     if (slot->incarnation == 0) {
@@ -41,6 +58,9 @@ void member_report(struct core *core, uint32_t index) {
             send_loss(core, slot);
         }
         return;
+    }
+    if (slot->committed) {
+        send_rank_step(core, WIRE_COMMITTED, slot, index, 0);
     }
     if (slot->attached) {
         send_rank_step(core, WIRE_ATTACHED, slot, index, 0);
@@ -160,6 +180,7 @@ void member_on_program(struct core *core, const struct core_event *event) {
     case CORE_EVENT_COMMITTED:
         if (event->epoch == core->epoch && slot->rank != WIRE_NONE) {
             slot->committed = true;
+            core->committed_once = true;
             slot->step = event->step;
             send_rank_step(core, WIRE_COMMITTED, slot, event->slot, 0);
         }

@@ -80,6 +80,11 @@ void report_spare_lost(struct core *core, uint32_t node, uint8_t cause) {
     record->cause = cause;
 }
 
+void report_leader(struct core *core) {
+    struct core_trace *record = trace(core, CORE_TRACE_LEADER);
+    record->node = core_node_of(core, core->self);
+}
+
 void report_end(struct core *core) {
     struct core_trace *record = trace(core, CORE_TRACE_END);
     record->exit_code = core->leader->end_code;

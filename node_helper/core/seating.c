@@ -58,7 +58,7 @@ static void take(struct leader *leader, uint32_t rank, struct lead_member *membe
     struct lead_rank *moved = &leader->ranks[rank];
     slot->rank = rank;
     if (!slot->parked) {
-        slot->serial++;
+        slot->serial = (slot->serial > leader->serial_floor ? slot->serial : leader->serial_floor) + 1;
     }
     moved->attached = slot->warm;
     slot->parked = slot->warm = false;

@@ -220,6 +220,9 @@ static void act(struct shell *shell, const struct core_action *action) {
     case CORE_ACTION_LEASE:
         slots_set_lease(shell, action->until_ns);
         break;
+    case CORE_ACTION_LEADER:
+        peers_follow(shell, action->peer);
+        break;
     case CORE_ACTION_END:
         end(shell, action);
         break;

@@ -31,7 +31,9 @@ ckptlessd_SOURCES = \
 	node_helper/shell/table.c \
 	node_helper/shell/table.h \
 	node_helper/shell/tables.c \
+	node_helper/shell/unsaid.c \
 	node_helper/shell/verdict.c \
+	node_helper/shell/visits.c \
 	node_helper/shell/world.c \
 	node_helper/shell/world.h
 ckptlessd_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS) $(XXHASH_CFLAGS)

@@ -55,6 +55,7 @@ void shell_leave(struct shell *shell, int exit_code) {
     }
     log_line("leaves with code %d", exit_code);
     shell->exit_code = exit_code;
+    shell->is_leaving = true;
     shell->farewell = shell_event_new(shell, -1, 0, on_farewell, shell);
     bool waits = peers_close_all(shell);
     shell_timer_ms(shell->farewell, waits ? FAREWELL_MS : 0);
@@ -150,8 +151,7 @@ static bool end(struct shell *shell) {
     free_event(shell->stepd_gone);
     free_event(shell->farewell);
     free_event(shell->give_up);
-    free(shell->unsaid_line);
-    free(shell->unsaid_json);
+    unsaid_fini(shell);
     free(shell->nodes);
     free(shell->hosts);
     free(shell->node_was_lost);
@@ -177,8 +177,8 @@ static void ask_for_short_slices(void) {
     }
 }
 
-/* A page of ours that was reclaimed comes back from a disk that may be busy for half a second: long enough to be taken for
- * dead. Only what is touched is locked, but every mapping counts against the limit, so not where there is one. */
+/* A page of ours that was reclaimed comes back from a disk that may be busy for half a second: long enough to be taken
+ * for dead. Only what is touched is locked, but every mapping counts against the limit, so not where there is one. */
 static void lock_memory(void) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY) {

@@ -34,14 +34,17 @@ void peers_send(struct shell *shell, struct net_peer *peer, const struct wire_me
 }
 
 void peers_send_id(struct shell *shell, uint32_t id, const struct wire_message *message) {
-    struct net_peer *peer = leads(shell)          ? shell->nodes[id % shell->node_count].peer
-                            : shell->leader_is_up ? shell->leader
-                                                  : NULL;
+    const struct node *node = &shell->nodes[id % shell->node_count];
+    struct net_peer *peer = leads(shell) && node->member.id == id           ? node->peer
+                            : shell->leader_is_up && shell->leader_id == id ? shell->leader
+                                                                            : NULL;
     if (log_enabled() && message->type != WIRE_HEARTBEAT && message->type != WIRE_HEARTBEAT_ACK) {
         log_line("-> %u %s%s", id, wire_type_name(message->type), peer ? "" : " (not connected)");
     }
     if (peer != NULL) {
         peers_send(shell, peer, message);
+    } else {
+        visits_send(shell, id, message);
     }
 }
 
@@ -67,8 +70,8 @@ void peers_send_down(struct shell *shell, struct wire_message *message) {
 }
 
 void peers_connect_leader(struct shell *shell) {
-    const struct wire_member *leader = &shell->nodes[0].member;
-    if (shell->leader != NULL || shell->is_over) {
+    const struct wire_member *leader = &shell->nodes[shell->leader_id % shell->node_count].member;
+    if (shell->leader != NULL || shell->is_over || leader->node == shell->launch.node) {
         return;
     }
     enum net_result result = net_connect(shell->net, leader->address, leader->port, &shell->leader);
@@ -79,6 +82,27 @@ void peers_connect_leader(struct shell *shell) {
         return;
     }
     net_set_frame_max(shell->leader, WIRE_FRAME_BYTES_MAX);
+}
+
+void peers_follow(struct shell *shell, uint32_t leader) {
+    struct net_peer *former = shell->leader;
+    log_line("helper %u leads", leader);
+    shell->leader = NULL;
+    shell->leader_is_up = false;
+    shell->leader_id = leader;
+    shell->reconnect_ms = RECONNECT_MS_MIN;
+    for (uint32_t i = 0; i < shell->slot_count; i++) {
+        shell->slots[i].table_sent = false;
+    }
+    if (former != NULL) {
+        net_close(former);
+    }
+    visits_close(shell);
+    if (leader == shell->nodes[shell->launch.node].member.id) {
+        rollcall_lead(shell);
+    } else {
+        peers_connect_leader(shell);
+    }
 }
 
 /* Also when the last keeper of a successor has come. */
@@ -139,9 +163,16 @@ void peers_welcome(struct shell *shell, uint32_t id) {
                                     .roster = { .your_id = id,
                                                 .member_count = shell->node_count,
                                                 .members = members,
-                                                .active_nodes = shell->active_nodes } };
+                                                .active_nodes = shell->active_nodes,
+                                                .leader = core_leader(shell->core) } };
     stamp(shell, &welcome);
     peers_send(shell, node->peer, &welcome);
+    welcome.type = WIRE_ROSTER; /* the others must be able to find it */
+    for (uint32_t i = 0; i < shell->node_count; i++) {
+        if (i != index && shell->nodes[i].peer != NULL) {
+            peers_send(shell, shell->nodes[i].peer, &welcome);
+        }
+    }
     pulls_send_known(shell, node->peer);
     free(members);
 }
@@ -176,6 +207,10 @@ static void on_join(struct shell *shell, struct net_peer *peer, const struct wir
         shell->joining = NULL;
         return;
     }
+    if (message->from > node->member.id) { /* it was welcomed by a leader before us */
+        node->member.id = message->from;
+        node->member.port = hello->port;
+    }
     if (message->from != node->member.id) {
         /* A helper that has a successor already. */
         struct wire_message evicted = { .type = WIRE_EVICTED };
@@ -202,8 +237,22 @@ static void on_welcome(struct shell *shell, const struct wire_message *message) 
     shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = core_leader(shell->core) });
 }
 
+/* The leader has welcomed somebody. */
+static void on_roster(struct shell *shell, const struct wire_roster *roster) {
+    for (uint32_t i = 0; i < roster->member_count && i < shell->node_count; i++) {
+        struct node *node = &shell->nodes[i];
+        if (roster->members[i].node == i && roster->members[i].id > node->member.id) {
+            node->member.id = roster->members[i].id;
+            node->member.port = roster->members[i].port;
+        }
+    }
+}
+
 static void dispatch(struct shell *shell, const struct wire_message *message) {
     switch (message->type) {
+    case WIRE_ROSTER:
+        on_roster(shell, &message->roster);
+        return;
     case WIRE_TABLE:
         tables_on_table(shell, message);
         return;
@@ -247,6 +296,8 @@ static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size
     }
     if (peer == shell->launcher) {
         rollcall_on_frame(shell, &message);
+    } else if (visits_on_frame(shell, peer, &message)) {
+        return;
     } else if (peer == shell->leader) {
         if (message.type == WIRE_WELCOME) {
             on_welcome(shell, &message);
@@ -255,6 +306,8 @@ static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size
         } else if (shell->core != NULL) {
             dispatch(shell, &message);
         }
+    } else if (net_user(peer) == NULL && shell->core != NULL && visits_on_first(shell, peer, &message)) {
+        return;
     } else if (net_user(peer) == NULL) {
         on_join(shell, peer, &message);
     } else if (message.from == shell->nodes[peer_node(peer)].member.id) {
@@ -269,7 +322,7 @@ static void leader_closed(struct shell *shell) {
         shell->slots[i].table_sent = false;
     }
     if (shell->core != NULL) {
-        shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = core_leader(shell->core) });
+        shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = shell->leader_id });
     }
     if (!shell->is_over) {
         shell_timer_ms(shell->reconnect, shell->reconnect_ms);
@@ -284,6 +337,8 @@ static void on_close(void *arg, struct net_peer *peer, const char *why) {
     } else if (peer == shell->leader) {
         log_line("leader: closed: %s", why);
         leader_closed(shell);
+    } else if (visits_on_close(shell, peer)) {
+        log_line("a visit ends: %s", why);
     } else if (net_user(peer) != NULL && shell->nodes[peer_node(peer)].peer == peer) {
         struct node *node = &shell->nodes[peer_node(peer)];
         log_line("helper %u: closed: %s", node->member.id, why);
@@ -300,7 +355,7 @@ bool peers_any_open(const struct shell *shell) {
     for (uint32_t node = 0; shell->nodes != NULL && !any && node < shell->node_count; node++) {
         any = shell->nodes[node].peer != NULL;
     }
-    return any;
+    return any || visits_any(shell);
 }
 
 bool peers_close_all(struct shell *shell) {
@@ -311,8 +366,11 @@ bool peers_close_all(struct shell *shell) {
         net_close(shell->leader);
     }
     for (uint32_t node = 0; shell->nodes != NULL && node < shell->node_count; node++) {
-        if (shell->nodes[node].peer != NULL) {
-            net_close(shell->nodes[node].peer);
+        struct net_peer *ends[] = { shell->nodes[node].peer, shell->nodes[node].visit, shell->nodes[node].visitor };
+        for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+            if (ends[i] != NULL) {
+                net_close(ends[i]);
+            }
         }
     }
     return peers_any_open(shell);

@@ -142,6 +142,17 @@ static void write_spare(FILE *out, const struct report_facts *facts, const struc
     }
 }
 
+#define LEADS_TEXT "leads now: the helper that led is lost"
+
+static void write_leader(FILE *out, const struct report_facts *facts, const struct core_trace *trace) {
+    fprintf(out, "%s " LEADS_TEXT, host_of(facts, trace->node));
+}
+
+static void add_leader(json_t *object, const struct report_facts *facts, const struct core_trace *trace) {
+    json_object_set_new(object, "host", json_string(host_of(facts, trace->node)));
+    json_object_set_new(object, "text", json_sprintf("%s " LEADS_TEXT, host_of(facts, trace->node)));
+}
+
 static void write_warning(FILE *out, const struct report_facts *facts, const struct core_trace *trace) {
     fputs("warning: ", out);
     if (trace->node != WIRE_NONE) {
@@ -247,6 +258,7 @@ static const struct {
     [CORE_TRACE_EPOCH] = { "epoch", write_nothing, add_nothing },
     [CORE_TRACE_RESUME] = { "resume", write_resume, add_resume },
     [CORE_TRACE_SPARE] = { "spare", write_spare, add_text },
+    [CORE_TRACE_LEADER] = { "warning", write_leader, add_leader },
     [CORE_TRACE_WARNING] = { "warning", write_warning, add_text },
     [CORE_TRACE_END] = { "end", write_end, add_end },
 };

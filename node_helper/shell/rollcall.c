@@ -15,13 +15,14 @@
 #define RETRY_MS 20
 
 static void send_hello(struct shell *shell) {
-    struct wire_message message = { .type = WIRE_HELLO, .from = WIRE_NONE };
+    bool leads = shell->core != NULL && core_is_leader(shell->core);
+    struct wire_message message = { .type = WIRE_HELLO, .from = leads ? core_leader(shell->core) : WIRE_NONE };
     struct wire_hello *hello = &message.hello;
     hello->node = shell->launch.node;
     hello->node_count = shell->launch.node_count;
     hello->slot_count = shell->slot_count;
     hello->spare_nodes = wire_settings_spare_nodes(&shell->settings);
-    hello->predecessor = shell->launch.predecessor ? shell->launch.node : WIRE_NONE;
+    hello->predecessor = shell->launch.predecessor && !leads ? shell->launch.node : WIRE_NONE;
     hello->port = shell->port;
     snprintf(hello->host, sizeof(hello->host), "%s", shell->launch.host);
     snprintf(hello->version, sizeof(hello->version), "%s", PACKAGE_VERSION);
@@ -42,6 +43,14 @@ static void connect_launcher(struct shell *shell) {
     net_set_frame_max(shell->launcher, WIRE_FRAME_BYTES_MAX);
 }
 
+/* The leader does, for what users are to read; and a successor that does not know yet who leads. */
+static bool needs_launcher(const struct shell *shell) {
+    bool leads = shell->core != NULL && core_is_leader(shell->core);
+    bool seeks =
+        shell->core == NULL && shell->nodes != NULL && shell->leader_id % shell->node_count == shell->launch.node;
+    return shell->launcher == NULL && (leads || seeks);
+}
+
 static void on_retry(evutil_socket_t fd, short what, void *arg) {
     struct shell *shell = arg;
     (void)fd;
@@ -49,7 +58,7 @@ static void on_retry(evutil_socket_t fd, short what, void *arg) {
     if (shell->is_over) {
         return;
     }
-    if (shell->nodes == NULL) {
+    if (shell->nodes == NULL || needs_launcher(shell)) {
         connect_launcher(shell);
     } else if (shell->leader == NULL) {
         peers_connect_leader(shell);
@@ -108,9 +117,48 @@ bool rollcall_begin(struct shell *shell) {
     return true;
 }
 
+/* As soon as it is known and ckptless-launch can be told; over a new connection again. */
+static void send_result(struct shell *shell) {
+    struct wire_message message = { .type = WIRE_RESULT,
+                                    .from = core_leader(shell->core),
+                                    .end = { .exit_code = shell->end_code } };
+    size_t used = 0;
+    for (uint32_t node = 0; node < shell->node_count && used + 12 < sizeof(message.end.text); node++) {
+        if (shell->node_was_lost[node]) {
+            used += (size_t)snprintf(message.end.text + used, sizeof(message.end.text) - used, "%s%u", used ? "," : "",
+                                     node);
+        }
+    }
+    if (shell->memory_was_short && used + 12 < sizeof(message.end.text)) {
+        snprintf(message.end.text + used, sizeof(message.end.text) - used, "%smemory", used ? "," : "");
+    }
+    if (shell->launcher_is_up && shell->has_result) {
+        peers_send(shell, shell->launcher, &message);
+    }
+}
+
+static void begin_pings(struct shell *shell) {
+    if (shell->ping == NULL) {
+        shell->ping = shell_event_new(shell, -1, EV_PERSIST, on_ping, shell);
+        shell_timer_ms(shell->ping,
+                       shell->settings.dead_after_ms / 2); /* the launcher waits for three times that and more */
+    }
+}
+
+void rollcall_lead(struct shell *shell) {
+    begin_pings(shell);
+    if (shell->launcher == NULL) {
+        connect_launcher(shell);
+    }
+}
+
 void rollcall_on_open(struct shell *shell) {
     shell->launcher_is_up = true;
     send_hello(shell);
+    if (shell->core != NULL && core_is_leader(shell->core)) {
+        rollcall_say_unsaid(shell);
+        send_result(shell);
+    }
 }
 
 void rollcall_on_close(struct shell *shell, const char *why) {
@@ -118,7 +166,7 @@ void rollcall_on_close(struct shell *shell, const char *why) {
     snprintf(shell->launcher_why, sizeof(shell->launcher_why), "%s", why);
     shell->launcher = NULL;
     shell->launcher_is_up = false;
-    if (shell->nodes == NULL && !shell->is_over) {
+    if ((shell->nodes == NULL || needs_launcher(shell)) && !shell->is_over) {
         shell_timer_ms(shell->reconnect, RETRY_MS);
     }
 }
@@ -156,6 +204,7 @@ static bool make_core(struct shell *shell, const struct wire_roster *roster) {
         .member_count = roster->member_count,
         .members = roster->members,
         .active_nodes = roster->active_nodes,
+        .leader = roster->leader,
         .park = settings->park == WIRE_PARK_COLD   ? CORE_PARK_COLD
                 : settings->park == WIRE_PARK_WARM ? CORE_PARK_WARM
                                                    : CORE_PARK_AUTO,
@@ -182,10 +231,9 @@ bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster)
     }
     (void)event_del(shell->launch_limit);
     log_line("helper %u of %u nodes, %u active", roster->your_id, roster->member_count, roster->active_nodes);
+    shell->leader_id = core_leader(shell->core);
     if (core_is_leader(shell->core)) {
-        shell->ping = shell_event_new(shell, -1, EV_PERSIST, on_ping, shell);
-        shell_timer_ms(shell->ping,
-                       shell->settings.dead_after_ms / 2); /* the launcher waits for three times that and more */
+        begin_pings(shell);
     }
     step_begin(shell);
     return true;
@@ -197,15 +245,36 @@ static void leave_launcher(struct shell *shell) {
     shell->launcher_is_up = false;
 }
 
+/* A successor of the leader: the others learn from it that they need another one, and it asks again who that is. */
+static void say_dead(struct shell *shell) {
+    struct wire_message dead = { .type = WIRE_DEAD, .from = shell->nodes[shell->launch.node].member.id };
+    for (uint32_t i = 0; i < shell->node_count && shell->keepers_up >= shell->slot_count; i++) {
+        if (i != shell->launch.node) {
+            visits_send(shell, shell->nodes[i].member.id, &dead);
+        }
+    }
+}
+
+static void find_leader(struct shell *shell, const struct wire_roster *roster) {
+    if (!copy_nodes(shell, roster)) {
+        return;
+    }
+    shell->leader_id = roster->leader;
+    leave_launcher(shell);
+    if (roster->leader % shell->node_count == shell->launch.node) {
+        say_dead(shell);
+    } else {
+        visits_close(shell);
+        peers_connect_leader(shell);
+    }
+}
+
 static void on_roster(struct shell *shell, const struct wire_roster *roster) {
-    if (shell->nodes != NULL) {
+    if (shell->core != NULL || roster->member_count == 0) {
         return;
     }
     if (shell->launch.predecessor) {
-        if (copy_nodes(shell, roster)) {
-            leave_launcher(shell);
-            peers_connect_leader(shell);
-        }
+        find_leader(shell, roster);
         return;
     }
     if (rollcall_take_roster(shell, roster) && !core_is_leader(shell->core)) {
@@ -238,30 +307,20 @@ static void fill_usage(const struct shell *shell, struct report_usage *ret_usage
     }
 }
 
-/* The leader's to ckptless-launch, a member's to the leader; one that has no connection yet keeps its last. */
+/* The leader's to ckptless-launch, a member's to the leader. */
 static void send_report(struct shell *shell, const struct wire_report *report) {
     struct wire_message message = { .type = WIRE_REPORT, .from = core_leader(shell->core), .report = *report };
-    if (core_is_leader(shell->core)) {
-        if (shell->launcher_is_up) {
-            peers_send(shell, shell->launcher, &message);
-        }
-    } else if (shell->leader_is_up) {
+    if (core_is_leader(shell->core) && shell->launcher_is_up) {
+        peers_send(shell, shell->launcher, &message);
+    } else if (!core_is_leader(shell->core) && shell->leader_is_up) {
         peers_send_up(shell, &message);
     } else {
-        free(shell->unsaid_line);
-        free(shell->unsaid_json);
-        shell->unsaid_line = strdup(report->line);
-        shell->unsaid_json = strdup(report->json);
+        unsaid_keep(shell, report);
     }
 }
 
 void rollcall_say_unsaid(struct shell *shell) {
-    if (shell->unsaid_line != NULL && shell->unsaid_json != NULL) {
-        send_report(shell, &(struct wire_report){ .line = shell->unsaid_line, .json = shell->unsaid_json });
-    }
-    free(shell->unsaid_line);
-    free(shell->unsaid_json);
-    shell->unsaid_line = shell->unsaid_json = NULL;
+    unsaid_say(shell, send_report);
 }
 
 void rollcall_forward(struct shell *shell, const struct wire_report *report) {
@@ -298,21 +357,7 @@ void rollcall_report(struct shell *shell, const struct core_trace *trace) {
 }
 
 void rollcall_result(struct shell *shell, uint32_t exit_code) {
-    struct wire_message message = { .type = WIRE_RESULT,
-                                    .from = core_leader(shell->core),
-                                    .end = { .exit_code = exit_code } };
-    size_t used = 0;
-    for (uint32_t node = 0; node < shell->node_count && used + 12 < sizeof(message.end.text); node++) {
-        if (shell->node_was_lost[node]) {
-            used += (size_t)snprintf(message.end.text + used, sizeof(message.end.text) - used, "%s%u", used ? "," : "",
-                                     node);
-        }
-    }
-    if (shell->memory_was_short && used + 12 < sizeof(message.end.text)) {
-        snprintf(message.end.text + used, sizeof(message.end.text) - used, "%smemory", used ? "," : "");
-    }
-    if (shell->launcher_is_up && !shell->result_sent) {
-        peers_send(shell, shell->launcher, &message);
-    }
-    shell->result_sent = true;
+    shell->has_result = true;
+    shell->end_code = exit_code;
+    send_result(shell);
 }

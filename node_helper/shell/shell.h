@@ -6,7 +6,9 @@
  *   step.c      events into the core, its actions out of it, its deadline
  *   act.c       what each action means here
  *   rollcall.c  ckptless-launch: HELLO and ROSTER, then (leader) reports, pings and the result
- *   peers.c     connections between helpers
+ *   peers.c     connections between helpers: a star around the leader
+ *   visits.c    ... and those between others, to agree on a view
+ *   unsaid.c    reports without a way out
  *   keepers.c   the keepers' socket
  *   slots.c     a slot's program: page, bell, start, end
  *   verdict.c   how a program ended: by itself, by a fault, or by Slurm
@@ -95,14 +97,16 @@ struct slot {
 
 /* What is known of a node: its last helper. */
 struct node {
-    struct wire_member member; /* strings included */
-    struct net_peer *peer;     /* leader: the connection of this node's helper; NULL: none */
-    uint32_t fabric_helper;    /* whose address this is; WIRE_NONE: none known */
+    struct wire_member member;        /* strings included */
+    struct net_peer *peer;            /* leader: the connection of this node's helper; NULL: none */
+    struct net_peer *visit, *visitor; /* visits.c: made by us, by it; NULL: none */
+    uint32_t fabric_helper;           /* whose address this is; WIRE_NONE: none known */
     uint32_t fabric_bytes;
     uint8_t fabric[WIRE_FABRIC_ADDRESS_BYTES];
 };
 
 struct exchange; /* exchange.c */
+struct unsaid;   /* unsaid.c */
 struct gather;   /* gather.c */
 struct tables;   /* tables.c */
 struct shrink;   /* shrink.c */
@@ -135,7 +139,9 @@ struct shell {
     uint16_t port;
     struct net_peer *launcher, *leader; /* connections under way or up; NULL: none */
     bool launcher_is_up, leader_is_up;
-    char *unsaid_line, *unsaid_json; /* a report that waits for the connection to the leader; NULL: none */
+    uint32_t leader_id;    /* whom `leader` is, or is to be, connected to */
+    struct unsaid *unsaid; /* list, oldest first */
+    uint32_t unsaid_count;
     struct event *reconnect;
     uint32_t reconnect_ms;
     struct event *ping;
@@ -174,7 +180,8 @@ struct shell {
 
     bool is_over; /* END has come: nothing is started any more */
     bool end_kills;
-    bool result_sent;
+    bool has_result; /* leader: for ckptless-launch */
+    bool is_leaving;
     uint32_t end_code;
     bool *node_was_lost;   /* leader, by node */
     bool memory_was_short; /* leader: a rank was killed for want of it */
@@ -214,7 +221,8 @@ void rollcall_on_close(struct shell *shell, const char *why);
 void rollcall_report(struct shell *shell, const struct core_trace *trace);
 void rollcall_warn(struct shell *shell, const char *text);                    /* about this node; any helper */
 void rollcall_forward(struct shell *shell, const struct wire_report *report); /* leader: a member's */
-void rollcall_say_unsaid(struct shell *shell);                                /* the connection to the leader is up */
+void rollcall_say_unsaid(struct shell *shell);                                /* there is a way out again */
+void rollcall_lead(struct shell *shell);                                      /* this helper leads, from now on */
 void rollcall_result(struct shell *shell, uint32_t exit_code);
 /* roster or WELCOME: makes the core and everything that needs to know the world. */
 bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster);
@@ -225,7 +233,8 @@ bool peers_init(struct shell *shell);
 bool peers_close_all(struct shell *shell);
 bool peers_any_open(const struct shell *shell);
 void peers_fini(struct shell *shell);
-void peers_connect_leader(struct shell *shell);
+void peers_connect_leader(struct shell *shell);          /* to leader_id */
+void peers_follow(struct shell *shell, uint32_t leader); /* the core's leader is another one now; oneself too */
 void peers_send(struct shell *shell, struct net_peer *peer, const struct wire_message *message);
 /* To a helper by id; dropped when it is not connected (its reconnection makes the core say it again). */
 void peers_send_id(struct shell *shell, uint32_t id, const struct wire_message *message);
@@ -234,6 +243,20 @@ void peers_send_up(struct shell *shell, struct wire_message *message);
 void peers_send_down(struct shell *shell, struct wire_message *message);
 void peers_welcome(struct shell *shell, uint32_t id);
 void peers_refuse(struct shell *shell, const char *text);
+
+/* visits.c. The on_ functions: false: not theirs. */
+void visits_send(struct shell *shell, uint32_t id,
+                 const struct wire_message *message); /* drops what is not about views */
+bool visits_on_first(struct shell *shell, struct net_peer *peer, const struct wire_message *message);
+bool visits_on_frame(struct shell *shell, struct net_peer *peer, const struct wire_message *message);
+bool visits_on_close(struct shell *shell, struct net_peer *peer);
+bool visits_any(const struct shell *shell);
+void visits_close(struct shell *shell); /* those made by us */
+
+/* unsaid.c */
+void unsaid_keep(struct shell *shell, const struct wire_report *report);
+void unsaid_say(struct shell *shell, void (*say)(struct shell *shell, const struct wire_report *report));
+void unsaid_fini(struct shell *shell);
 
 /* keepers.c */
 bool keepers_init(struct shell *shell);

@@ -18,7 +18,8 @@ node_helper_wire_libwire_la_SOURCES = \
 	node_helper/wire/wire_rpc.c \
 	node_helper/wire/wire_rpc.h \
 	node_helper/wire/wire_settings.c \
-	node_helper/wire/wire_settings.h
+	node_helper/wire/wire_settings.h \
+	node_helper/wire/wire_view.c
 
 wire_tests = \
 	tests/unit/test_wire_cursor \

@@ -48,6 +48,9 @@ wire_encode_fn wire_loss_encode, wire_stop_encode, wire_arrived_encode, wire_pla
     wire_reload_result_encode;
 wire_decode_fn wire_loss_decode, wire_stop_decode, wire_arrived_decode, wire_plan_decode, wire_rank_step_decode,
     wire_reload_result_decode;
+/* wire_view.c */
+wire_encode_fn wire_view_encode, wire_slot_encode;
+wire_decode_fn wire_view_decode, wire_slot_decode;
 /* wire_bulk.c */
 wire_encode_fn wire_table_encode, wire_region_query_encode, wire_address_encode, wire_gather_encode;
 wire_decode_fn wire_table_decode, wire_region_query_decode, wire_address_decode, wire_gather_decode;

@@ -43,6 +43,15 @@ const char *wire_type_name(enum wire_type type) {
         [WIRE_GATHERED] = "GATHERED",
         [WIRE_STAYS] = "STAYS",
         [WIRE_PRESENT] = "PRESENT",
+        [WIRE_VIEW_PREPARE] = "VIEW_PREPARE",
+        [WIRE_VIEW_PROMISE] = "VIEW_PROMISE",
+        [WIRE_VIEW_ACCEPT] = "VIEW_ACCEPT",
+        [WIRE_VIEW_ACCEPTED] = "VIEW_ACCEPTED",
+        [WIRE_VIEW_REFUSE] = "VIEW_REFUSE",
+        [WIRE_VIEW_DECIDED] = "VIEW_DECIDED",
+        [WIRE_SLOT] = "SLOT",
+        [WIRE_VISIT] = "VISIT",
+        [WIRE_DEAD] = "DEAD",
     };
 
     return (unsigned)type < WIRE_TYPE_COUNT && names[type] != NULL ? names[type] : "UNKNOWN";

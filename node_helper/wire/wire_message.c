@@ -62,6 +62,15 @@ static const struct codec codecs[WIRE_TYPE_COUNT] = {
     [WIRE_GATHERED] = PAYLOAD(gather),
     [WIRE_STAYS] = PAYLOAD(rank_step),
     [WIRE_PRESENT] = PAYLOAD(rank_step),
+    [WIRE_VIEW_PREPARE] = PAYLOAD(view),
+    [WIRE_VIEW_PROMISE] = PAYLOAD(view),
+    [WIRE_VIEW_ACCEPT] = PAYLOAD(view),
+    [WIRE_VIEW_ACCEPTED] = PAYLOAD(view),
+    [WIRE_VIEW_REFUSE] = PAYLOAD(view),
+    [WIRE_VIEW_DECIDED] = PAYLOAD(view),
+    [WIRE_SLOT] = PAYLOAD(slot),
+    [WIRE_VISIT] = PAYLOAD(hello),
+    [WIRE_DEAD] = { encode_nothing, decode_nothing },
 };
 
 /* NULL: no such type. */

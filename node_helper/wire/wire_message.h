@@ -28,6 +28,7 @@
 #define WIRE_GATHER_BYTES_MAX (48u << 20) /* of one node; of all */
 
 #define WIRE_NONE UINT32_MAX      /* no helper, rank, slot, node */
+#define WIRE_NOT_FOLLOWING UINT64_MAX
 #define WIRE_LAUNCHER (UINT32_MAX - 1) /* `from` of ckptless-launch */
 
 /* Epoch = (view, counter), packed: compares as a number, newer is greater. 0: before the first. */
@@ -73,6 +74,16 @@ enum wire_type {
     /* of the core again */
     WIRE_STAYS,     /* member -> leader: a rank of mine has said through PMIx that it survives the loss of others */
     WIRE_PRESENT,   /* leader -> all: the replacement of a rank that was lost has said so */
+    /* agreement on the next view: any member <-> any member */
+    WIRE_VIEW_PREPARE,
+    WIRE_VIEW_PROMISE,
+    WIRE_VIEW_ACCEPT,
+    WIRE_VIEW_ACCEPTED,
+    WIRE_VIEW_REFUSE,
+    WIRE_VIEW_DECIDED,
+    WIRE_SLOT,  /* member -> a new leader: what there is in a slot */
+    WIRE_VISIT, /* first message between two helpers of which neither leads the other */
+    WIRE_DEAD,  /* in the name of a helper that is dead, and its ranks with it: its successor, to the others */
     WIRE_TYPE_COUNT
 };
 
@@ -104,7 +115,7 @@ struct wire_member {
     char address[WIRE_NAME_BYTES]; /* numeric IP */
 };
 
-struct wire_hello {       /* also JOIN */
+struct wire_hello {       /* also JOIN, VISIT */
     uint32_t node, node_count; /* the step's */
     uint32_t slot_count;
     uint32_t spare_nodes;
@@ -114,11 +125,12 @@ struct wire_hello {       /* also JOIN */
     char version[32];      /* package version: must be equal on all nodes */
 };
 
-struct wire_roster { /* ROSTER, WELCOME */
+struct wire_roster { /* ROSTER (from the leader: as it is now), WELCOME */
     uint32_t your_id;
     uint32_t member_count;
     const struct wire_member *members; /* WELCOME: as they are now, the receiver included */
     uint32_t active_nodes; /* the world was laid out over nodes 0 .. active_nodes - 1 */
+    uint32_t leader;       /* id of the helper that leads, as far as the sender knows */
 };
 
 struct wire_report {
@@ -129,6 +141,8 @@ struct wire_report {
 struct wire_heartbeat {
     uint64_t sent_ns;   /* sender's clock; the answer echoes it */
     uint64_t lease_ns;  /* answer: how long after sent_ns the lease ends */
+    uint64_t leader_ns; /* answer: the leader's clock; heartbeat: that of the last answer which has bound the sender to the
+                           leader, 0: none yet, WIRE_NOT_FOLLOWING: it has promised itself to another proposer */
 };
 
 struct wire_loss {
@@ -153,6 +167,8 @@ struct wire_stop {
     const struct wire_seat *seats; /* by rank */
     uint32_t member_count;         /* the view */
     const uint32_t *members;       /* helper ids, ascending */
+    bool committed_once;           /* a rank has committed a step, in this epoch or before */
+    uint32_t restarts;             /* recoveries in a row without progress */
 };
 
 struct wire_arrived {
@@ -228,6 +244,27 @@ struct wire_gather { /* and GATHERED, without nodes */
     const uint8_t *data; /* one node's; GATHERED: everybody's, joined in the order of the nodes */
 };
 
+struct wire_view {
+    uint32_t number;   /* of the view that is to be decided, or is */
+    uint64_t ballot;   /* the proposer's */
+    uint64_t accepted; /* PROMISE: the ballot by which `members` were accepted, 0: none; REFUSE: what has been promised */
+    uint64_t wait_ns;  /* REFUSE: the sender is bound to its leader for so long */
+    uint32_t member_count;
+    const uint32_t *members; /* PROMISE, ACCEPT, DECIDED: helper ids, ascending */
+};
+
+enum wire_slot_state { WIRE_SLOT_ENDED, WIRE_SLOT_STARTED, WIRE_SLOT_ATTACHED };
+
+struct wire_slot { /* as of the message's epoch */
+    uint32_t slot;
+    uint32_t rank;           /* WIRE_NONE: parked, or nobody's any more */
+    uint32_t incarnation;    /* of its last program */
+    uint32_t starts;         /* of the rank, as in its seat */
+    uint32_t ordinal;        /* of the epoch */
+    uint32_t generation;     /* of the programs */
+    uint8_t state;           /* enum wire_slot_state */
+};
+
 struct wire_message {
     enum wire_type type;
     uint32_t from;  /* helper id */
@@ -248,6 +285,8 @@ struct wire_message {
         struct wire_region_query region_query; /* REGION_QUERY, REGION_ANSWER */
         struct wire_address address;
         struct wire_gather gather;             /* GATHER, GATHERED */
+        struct wire_view view;                 /* VIEW_* */
+        struct wire_slot slot;                 /* SLOT */
     };
 };
 

@@ -51,6 +51,8 @@ void wire_stop_encode(struct wire_writer *writer, const struct wire_message *mes
         wire_write_u32(writer, stop->seats[i].starts);
     }
     wire_encode_ascending(writer, stop->members, stop->member_count);
+    wire_encode_bool(writer, stop->committed_once);
+    wire_write_u32(writer, stop->restarts);
 }
 
 void wire_stop_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
@@ -74,6 +76,8 @@ void wire_stop_decode(struct wire_decoder *decoder, struct wire_message *ret_mes
     }
     stop->seats = seats;
     stop->members = wire_decode_ascending(decoder, stop->member_count);
+    stop->committed_once = wire_decode_bool(reader);
+    stop->restarts = wire_read_u32(reader);
 }
 
 void wire_arrived_encode(struct wire_writer *writer, const struct wire_message *message) {

@@ -77,6 +77,7 @@ void wire_roster_encode(struct wire_writer *writer, const struct wire_message *m
 
     wire_write_u32(writer, roster->your_id);
     wire_write_u32(writer, roster->active_nodes);
+    wire_write_u32(writer, roster->leader);
     if (!wire_encode_count(writer, roster->member_count, WIRE_NODES_MAX) || roster->active_nodes > WIRE_NODES_MAX) {
         writer->failed = true;
         return;
@@ -92,6 +93,7 @@ void wire_roster_decode(struct wire_decoder *decoder, struct wire_message *ret_m
 
     roster->your_id = wire_read_u32(reader);
     roster->active_nodes = wire_read_count(reader, WIRE_NODES_MAX);
+    roster->leader = wire_read_u32(reader);
     roster->member_count = wire_decode_count(reader, WIRE_NODES_MAX, MEMBER_BYTES_MIN);
     if (!wire_arena_reserve(decoder, wire_arena_need(roster->member_count, sizeof(struct wire_member)))) {
         return;
@@ -136,11 +138,13 @@ void wire_report_decode(struct wire_decoder *decoder, struct wire_message *ret_m
 void wire_heartbeat_encode(struct wire_writer *writer, const struct wire_message *message) {
     wire_write_u64(writer, message->heartbeat.sent_ns);
     wire_write_u64(writer, message->heartbeat.lease_ns);
+    wire_write_u64(writer, message->heartbeat.leader_ns);
 }
 
 void wire_heartbeat_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
     ret_message->heartbeat.sent_ns = wire_read_u64(&decoder->reader);
     ret_message->heartbeat.lease_ns = wire_read_u64(&decoder->reader);
+    ret_message->heartbeat.leader_ns = wire_read_u64(&decoder->reader);
 }
 
 void wire_end_encode(struct wire_writer *writer, const struct wire_message *message) {

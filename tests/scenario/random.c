@@ -15,7 +15,7 @@
 #define BATCH 100u
 
 static uint32_t living_node(struct sim *sim) {
-    return sim->node_count < 2 ? 0 : 1 + (uint32_t)sim_random(sim, sim->node_count - 1);
+    return (uint32_t)sim_random(sim, sim->node_count);
 }
 
 static void hit_program(struct sim *sim, uint64_t kind) {
@@ -49,7 +49,7 @@ static void hit_node(struct sim *sim, uint64_t kind) {
                 (unsigned long long)sim->nodes[index].frozen_until_ns / SIM_MS);
         return;
     }
-    if (index == 0 || node->off || node->ended) {
+    if (node->off || node->ended) {
         return;
     }
     switch (kind) {
@@ -77,8 +77,8 @@ static void hit_node(struct sim *sim, uint64_t kind) {
     }
 }
 
-/* Nothing in this version finds a hanging program: in the end somebody kills it. So does Slurm with all programs of a step
- * that it ends. */
+/* Nothing in this version finds a hanging program: in the end somebody kills it. So does Slurm with all programs of a
+ * step that it ends. */
 static void end_of_faults(struct sim *sim) {
     for (uint32_t i = 0; sim->slurm_ends && i < sim->node_count * sim->slot_count; i++) {
         program_dies(sim, i / sim->slot_count, i % sim->slot_count, WIRE_CAUSE_SIGNAL, 9);
@@ -105,12 +105,6 @@ void fault_happens(struct sim *sim) {
         for (uint32_t i = 0; i < sim->node_count * sim->slot_count; i++) {
             program_dies(sim, i / sim->slot_count, i % sim->slot_count, WIRE_CAUSE_SIGNAL, 15);
         }
-    } else if (kind == 1) {
-        sim->leader_lost = true;
-        sim_off(sim, 0);
-        for (uint32_t i = 1; i < sim->node_count; i++) {
-            sim->nodes[i].connection++;
-        }
     } else if (kind < 120) {
         hit_program(sim, sim_random(sim, 10));
     } else {
@@ -130,7 +124,8 @@ static const char *run_seed(uint64_t seed, bool verbose, uint32_t *codes) {
         check_over(&sim);
     }
     const char *failure = sim.failure;
-    codes[failure != NULL ? 3 : sim.leader_lost ? 2 : sim.nodes[0].exit_code == 93 ? 1 : 0]++;
+    uint32_t code = sim.nodes[sim_leader(&sim)].exit_code;
+    codes[failure != NULL ? 3 : sim.quorum_lost ? 2 : code == 93 ? 1 : 0]++;
     if (verbose) {
         sim_say(&sim, "%s", failure != NULL ? failure : "well");
     }
@@ -162,6 +157,6 @@ int main(int argc, char **argv) {
                (unsigned long long)begin, (unsigned long long)end - 1);
         fflush(stdout);
     }
-    printf("# ended %u, gave up %u, leader lost %u, failed %u\n", codes[0], codes[1], codes[2], codes[3]);
+    printf("# ended %u, gave up %u, quorum lost %u, failed %u\n", codes[0], codes[1], codes[2], codes[3]);
     return codes[3] > 0;
 }

@@ -31,6 +31,8 @@
  *     reset NODE                the connection breaks: what was on its way is lost
  *     freeze NODE, thaw NODE    its helper stands still
  *     helper-dies NODE          and its successor joins
+ *     leader-dies NODE          its successor says so to the others; it joins by
+ *     successor NODE
  *     stranger NODE             a second helper, which cannot say that the first is dead
  *     warm-dies NODE            the parked program of its slot 0
  *     ending NODE               Slurm ends the step there
@@ -45,10 +47,11 @@ static char *transcript;
 static size_t transcript_bytes;
 
 static bool find_rank(uint32_t rank, uint32_t *ret_node, uint32_t *ret_slot) {
-    if (script.nodes[0].core == NULL || rank >= core_rank_count(script.nodes[0].core)) {
+    const struct core *leader = script.nodes[script_leader()].core;
+    if (leader == NULL || rank >= core_rank_count(leader)) {
         return false;
     }
-    struct core_seat_info seat = core_seat(script.nodes[0].core, rank);
+    struct core_seat_info seat = core_seat(leader, rank);
     *ret_node = seat.node;
     *ret_slot = seat.slot;
     return seat.node != WIRE_NONE;
@@ -79,19 +82,30 @@ static void end_program(uint32_t rank, uint8_t cause, uint32_t detail) {
 static void helper_joins(uint32_t node, uint32_t dead) {
     script_drop_packets(node);
     core_destroy(script.nodes[node].core);
-    script.nodes[node] =
-        (struct script_node){ .id = script.nodes[node].id + script.node_count, .on = true, .linked = true };
-    script.nodes[node].core = script_new_core(script.nodes[node].id, node);
-    script_handle(0, (struct core_event){
-                         .type = CORE_EVENT_SUCCESSOR, .node = node, .peer = dead, .slot_count = script.slot_count });
-    script_handle(node, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = 0 });
+    script.nodes[node] = (struct script_node){ .id = script.nodes[node].id, .on = true, .linked = true };
+    uint32_t leader = script_leader();
+    script_handle(leader,
+                  (struct core_event){
+                      .type = CORE_EVENT_SUCCESSOR, .node = node, .peer = dead, .slot_count = script.slot_count });
+    script_handle(node, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = script.nodes[leader].id });
+}
+
+/* Its helper and its programs; the word of its successor, which waits for another leader. */
+static void leader_dies(uint32_t node) {
+    struct wire_message dead = { .type = WIRE_DEAD, .from = script.nodes[node].id };
+    script_drop_packets(node);
+    script.nodes[node].on = false;
+    for (uint32_t i = 0; i < script.node_count; i++) {
+        script_handle(i, (struct core_event){ .type = CORE_EVENT_MESSAGE, .message = &dead });
+    }
 }
 
 /* The connection breaks and is made again: what was on its way is lost. */
 static void reset(uint32_t node) {
+    uint32_t leader = script_leader();
     script_drop_packets(node);
-    script_handle(node, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = 0 });
-    script_handle(0, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = script.nodes[node].id });
+    script_handle(node, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = script.nodes[leader].id });
+    script_handle(leader, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = script.nodes[node].id });
     script_connect(node);
 }
 
@@ -181,12 +195,17 @@ static bool run_node_command(const char *name, uint32_t node) {
         script.nodes[node].linked = true;
     } else if (strcmp(name, "helper-dies") == 0) {
         helper_joins(node, script.nodes[node].id);
+    } else if (strcmp(name, "leader-dies") == 0) {
+        leader_dies(node);
+    } else if (strcmp(name, "successor") == 0) {
+        helper_joins(node, script.nodes[node].id);
     } else if (strcmp(name, "join") == 0) {
         script_connect(node);
     } else if (strcmp(name, "stranger") == 0) {
-        script_handle(
-            0, (struct core_event){
-                   .type = CORE_EVENT_SUCCESSOR, .node = node, .peer = WIRE_NONE, .slot_count = script.slot_count });
+        script_handle(script_leader(), (struct core_event){ .type = CORE_EVENT_SUCCESSOR,
+                                                            .node = node,
+                                                            .peer = WIRE_NONE,
+                                                            .slot_count = script.slot_count });
     } else if (strcmp(name, "reset") == 0) {
         reset(node);
     } else if (strcmp(name, "freeze") == 0) {

@@ -29,6 +29,7 @@ struct script_node {
     struct core *core;
     uint32_t id;
     bool on, linked, frozen, held;
+    bool seeks; /* its leader has changed, and it is not connected to the new one yet */
     struct script_program programs[SLOTS_MAX];
 };
 
@@ -59,7 +60,8 @@ void script_make_world(const char *line); /* as the command `world` says */
 void script_forget(void);
 /* Of helper `self`, which is the one of this node from now on. */
 struct core *script_new_core(uint32_t self, uint32_t node);
-void script_connect(uint32_t node);
+void script_connect(uint32_t node); /* to its leader */
+uint32_t script_leader(void);       /* node of the leader; the newest, where an old one does not know */
 void script_send(uint32_t from, const struct core_action *action);
 void script_deliver(void);
 void script_drop_packets(uint32_t node);

@@ -72,6 +72,9 @@ static void print_trace(const struct core_trace *trace) {
     case CORE_TRACE_SPARE:
         fprintf(script.out, "spare n%u: %s\n", trace->node, trace->text);
         break;
+    case CORE_TRACE_LEADER:
+        fprintf(script.out, "leads\n");
+        break;
     case CORE_TRACE_WARNING:
         fprintf(script.out, "warning: %s\n", trace->text);
         break;
@@ -184,6 +187,9 @@ static void carry_out_helpers(uint32_t node, const struct core_action *action) {
     case CORE_ACTION_SEND:
         script_send(node, action);
         return;
+    case CORE_ACTION_LEADER:
+        script.nodes[node].seeks = action->peer != script.nodes[node].id;
+        return;
     case CORE_ACTION_HOLD:
     case CORE_ACTION_CONTINUE:
         script.nodes[node].held = action->type == CORE_ACTION_HOLD;
@@ -259,6 +265,13 @@ void script_handle(uint32_t node, struct core_event event) {
     struct core_action *list = malloc((actions.count + 1) * sizeof *list);
     uint32_t **copies = calloc(actions.count + 1, sizeof *copies);
     memcpy(list, actions.list, actions.count * sizeof *list);
+    for (uint32_t i = 0; i < actions.count; i++) { /* whoever is welcomed is there for what is sent to it at once */
+        if (list[i].type == CORE_ACTION_WELCOME) {
+            uint32_t index = list[i].peer % script.node_count;
+            script.nodes[index].id = list[i].peer;
+            script.nodes[index].core = script_new_core(list[i].peer, index);
+        }
+    }
     for (uint32_t i = 0; i < actions.count; i++) { /* messages leave before anything else can change what they borrow */
         if (list[i].type == CORE_ACTION_SEND) {
             carry_out(node, &list[i]);

@@ -45,7 +45,37 @@ static void free_packet(struct script_packet *packet) {
     free(packet);
 }
 
-void script_deliver(void) {
+uint32_t script_leader(void) {
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < script.node_count; i++) {
+        const struct script_node *node = &script.nodes[i];
+        if (node->on && node->core != NULL && core_is_leader(node->core) && node->id >= script.nodes[found].id) {
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* Whoever seeks its leader finds it as soon as that one leads and can be reached. */
+static bool connect_seekers(void) {
+    for (uint32_t i = 0; i < script.node_count; i++) {
+        struct script_node *node = &script.nodes[i];
+        if (!node->on || !node->seeks || node->frozen || !node->linked) {
+            continue;
+        }
+        struct script_node *leader = &script.nodes[core_leader(node->core) % script.node_count];
+        if (leader->on && leader->linked && !leader->frozen && leader->core != NULL && core_is_leader(leader->core)) {
+            node->seeks = false;
+            script_handle(i, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = leader->id });
+            script_handle((uint32_t)(leader - script.nodes),
+                          (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = node->id });
+            return true;
+        }
+    }
+    return false;
+}
+
+static void deliver_packets(void) {
     for (uint32_t i = 0; i < script.packet_count;) {
         if (!may_arrive(script.packets[i])) {
             i++;
@@ -66,6 +96,12 @@ void script_drop_packets(uint32_t node) {
             i++;
         }
     }
+}
+
+void script_deliver(void) {
+    do {
+        deliver_packets();
+    } while (connect_seekers());
 }
 
 static bool ticks(uint32_t node) {
@@ -102,6 +138,7 @@ struct core *script_new_core(uint32_t self, uint32_t node) {
                                            .slot_count = script.slot_count };
     }
     script.config.self = self;
+    script.config.leader = self < script.node_count ? 0 : script.nodes[script_leader()].id;
     script.config.members = members;
     struct core *core = NULL;
     if (core_create(&core, &script.config) != CORE_OK) {
@@ -144,8 +181,9 @@ void script_make_world(const char *line) {
 }
 
 void script_connect(uint32_t node) {
-    script_handle(node, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = 0 });
-    script_handle(0, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = script.nodes[node].id });
+    uint32_t leader = script_leader();
+    script_handle(node, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = script.nodes[leader].id });
+    script_handle(leader, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = script.nodes[node].id });
     script_deliver();
 }
 

@@ -68,12 +68,15 @@ void sim_post(struct sim *sim, struct sim_event event, uint64_t delay_ns) {
     push(sim, event);
 }
 
+static void welcome(struct sim *sim, uint32_t id);
+
 static struct core *new_core(struct sim *sim, uint32_t node) {
     struct wire_member members[SIM_NODES_MAX];
     for (uint32_t i = 0; i < sim->node_count; i++) {
         members[i] = (struct wire_member){ .id = sim->nodes[i].id, .node = i, .slot_count = sim->slot_count };
     }
     sim->config.self = sim->nodes[node].id;
+    sim->config.leader = sim->nodes[node].id < sim->node_count ? 0 : sim->nodes[sim_leader(sim)].id;
     sim->config.members = members;
     struct core *core = NULL;
     if (core_create(&core, &sim->config) != CORE_OK) {
@@ -105,10 +108,12 @@ void sim_init(struct sim *sim, uint64_t seed, bool verbose) {
                                         .restart_max = 40,
                                         .seed = seed };
     for (uint32_t i = 0; i < sim->node_count; i++) {
-        sim->nodes[i] = (struct sim_node){ .id = i, .connection = 1, .lease_end_ns = i == 0 ? UINT64_MAX : 0 };
+        sim->nodes[i] =
+            (struct sim_node){ .id = i, .off = true, .connection = 1, .lease_end_ns = i == 0 ? UINT64_MAX : 0 };
     }
     for (uint32_t i = 0; i < sim->node_count; i++) {
         sim->nodes[i].core = new_core(sim, i);
+        sim->nodes[i].off = false;
         sim_post(sim, (struct sim_event){ .type = SIM_TICK, .node = i, .number = i }, 0);
         sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = i, .number = i == 0 ? 0 : 1 },
                  sim_random(sim, 100 * SIM_MS));
@@ -126,27 +131,84 @@ void sim_fini(struct sim *sim) {
     free(sim->events);
 }
 
-static void send_message(struct sim *sim, uint32_t from, const struct core_action *action) {
-    uint32_t to = action->peer % sim->node_count;
-    uint32_t member = from == 0 ? to : from;
-    struct sim_node *node = &sim->nodes[member];
-    if (node->id != (from == 0 ? action->peer : node->id) || !node->up) {
-        return;
+uint32_t sim_leader(const struct sim *sim) {
+    uint32_t found = sim->node_count;
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        const struct sim_node *node = &sim->nodes[i];
+        if (!node->off && core_is_leader(node->core) && (found == sim->node_count || node->id > sim->nodes[found].id)) {
+            found = i;
+        }
     }
-    struct sim_event event = {
-        .type = SIM_MESSAGE, .node = member, .number = node->connection, .to_leader = from != 0
-    };
+    return found == sim->node_count ? 0 : found;
+}
+
+bool sim_is_led(const struct sim *sim) {
+    const struct sim_node *leader = &sim->nodes[sim_leader(sim)];
+    bool newest = !leader->off && core_is_leader(leader->core);
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        newest = newest && sim->nodes[i].view <= leader->view;
+    }
+    return newest;
+}
+
+static void encode(struct sim *sim, const struct core_action *action, struct sim_event *event) {
     size_t bound = wire_message_bound(&action->message);
-    event.bytes = malloc(bound);
-    event.byte_count = wire_message_encode(&action->message, event.bytes, bound);
-    if (event.byte_count == 0) {
+    event->bytes = malloc(bound);
+    event->byte_count = wire_message_encode(&action->message, event->bytes, bound);
+    if (event->byte_count == 0) {
         sim->failure = "a message cannot be encoded";
         sim_say(sim, "%s to helper %u", wire_type_name(action->message.type), action->peer);
     }
+}
+
+/* Over the connection of a member with its leader, in order; or, what views are agreed on with, by itself. */
+static void send_message(struct sim *sim, uint32_t from, const struct core_action *action) {
+    uint32_t to = action->peer % sim->node_count;
+    struct sim_event event = { .type = SIM_MESSAGE, .from = from, .to = to };
+    if (sim->nodes[to].id != action->peer) {
+        return;
+    }
     uint64_t at_ns = sim->now_ns + 20000 + sim_random(sim, sim_random(sim, 20) == 0 ? 80 * SIM_MS : sim->latency_ns);
-    uint64_t *last_ns = &node->last_ns[event.to_leader];
-    *last_ns = at_ns > *last_ns ? at_ns : *last_ns;
-    sim_post(sim, event, *last_ns - sim->now_ns);
+    if (sim->nodes[from].up && sim->nodes[from].leader == to) {
+        event.node = from;
+    } else if (sim->nodes[to].up && sim->nodes[to].leader == from) {
+        event.node = to;
+    } else if (action->message.type >= WIRE_VIEW_PREPARE || action->message.type == WIRE_END ||
+               action->message.type == WIRE_EVICTED) {
+        event.node = to;
+        event.is_alone = true;
+    } else {
+        return;
+    }
+    if (!event.is_alone) {
+        uint64_t *last_ns = &sim->nodes[event.node].last_ns[event.node == from];
+        *last_ns = at_ns = at_ns > *last_ns ? at_ns : *last_ns;
+    }
+    event.number = sim->nodes[event.node].connection;
+    encode(sim, action, &event);
+    sim_post(sim, event, at_ns - sim->now_ns);
+}
+
+static void seek(struct sim *sim, uint32_t index) {
+    struct sim_node *node = &sim->nodes[index];
+    node->connection++;
+    node->up = false;
+    sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = index, .number = node->connection },
+             sim_random(sim, 20 * SIM_MS));
+}
+
+/* The successor that has just asked has its id, and is there for what is sent to it at once. */
+static void welcome(struct sim *sim, uint32_t id) {
+    uint32_t index = id % sim->node_count;
+    struct sim_node *node = &sim->nodes[index];
+    struct core *old = node->core;
+    node->up = true;
+    node->leader = sim_leader(sim);
+    node->id = id;
+    node->core = new_core(sim, index);
+    node->off = false;
+    core_destroy(old);
+    sim_say(sim, "n%u successor %u", index, id);
 }
 
 static void carry_out(struct sim *sim, uint32_t index, const struct core_action *action, const uint32_t *ranks) {
@@ -167,9 +229,21 @@ static void carry_out(struct sim *sim, uint32_t index, const struct core_action 
         for (uint32_t slot = 0; slot < sim->slot_count && action->kill; slot++) {
             program_dies(sim, index, slot, WIRE_CAUSE_SIGNAL, 9);
         }
-        if (index == 0) {
+        if (core_is_leader(node->core) && index == sim_leader(sim)) {
             check_end(sim);
         }
+        break;
+    case CORE_ACTION_LEADER:
+        sim_say(sim, "n%u has leader %u", index, action->peer);
+        node->leader = action->peer % sim->node_count;
+        if (action->peer != node->id) {
+            seek(sim, index);
+        } else {
+            node->up = false;
+            node->connection++;
+        }
+        break;
+    case CORE_ACTION_WELCOME:
         break;
     case CORE_ACTION_TRACE:
         sim->node_losses += (action->trace.type == CORE_TRACE_LOSS && action->trace.node_lost) ||
@@ -200,6 +274,23 @@ static void arm(struct sim *sim, uint32_t index) {
              delay_ns + sim_random(sim, SIM_MS));
 }
 
+static void note_quorum(struct sim *sim);
+
+static void say_view(struct sim *sim, uint32_t index) {
+    struct sim_node *node = &sim->nodes[index];
+    const uint32_t *ids = NULL;
+    uint32_t number = 0, count = core_view(node->core, &number, &ids);
+    char text[128] = "";
+    for (uint32_t i = 0, used = 0; i < count && number != node->view; i++) {
+        used += (uint32_t)snprintf(text + used, sizeof text - used, " %u", ids[i]);
+    }
+    if (number != node->view) {
+        sim_say(sim, "n%u has view %u:%s", index, number, text);
+        node->view = number;
+        note_quorum(sim);
+    }
+}
+
 void sim_core(struct sim *sim, uint32_t index, struct core_event event) {
     struct sim_node *node = &sim->nodes[index];
     if (node->core == NULL || node->off || sim->failure != NULL) {
@@ -207,12 +298,18 @@ void sim_core(struct sim *sim, uint32_t index, struct core_event event) {
     }
     event.now_ns = sim->now_ns;
     struct core_actions actions = core_step(node->core, &event);
-    if (index == 0) {
+    say_view(sim, index);
+    if (core_is_leader(node->core) && index == sim_leader(sim)) {
         check_plan(sim, &actions);
     }
     struct core_action *copies = malloc((actions.count + 1) * sizeof *copies);
     uint32_t(*ranks)[SIM_RANKS_MAX] = malloc((actions.count + 1) * sizeof *ranks);
     memcpy(copies, actions.list, actions.count * sizeof *copies);
+    for (uint32_t i = 0; i < actions.count; i++) {
+        if (copies[i].type == CORE_ACTION_WELCOME) {
+            welcome(sim, copies[i].peer);
+        }
+    }
     for (uint32_t i = 0; i < actions.count; i++) { /* what is borrowed is used or copied first */
         if (copies[i].type == CORE_ACTION_SEND) {
             send_message(sim, index, &copies[i]);
@@ -232,15 +329,37 @@ void sim_core(struct sim *sim, uint32_t index, struct core_event event) {
 
 void sim_break(struct sim *sim, uint32_t index) {
     struct sim_node *node = &sim->nodes[index];
-    node->connection++;
-    node->up = false;
-    sim_say(sim, "n%u connection breaks", index);
-    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = 0 });
-    if (sim->nodes[0].frozen_until_ns <= sim->now_ns) {
-        sim_core(sim, 0, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = node->id });
+    if (!node->up) {
+        return;
     }
-    sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = index, .number = node->connection },
-             sim_random(sim, 100 * SIM_MS));
+    struct sim_node *leader = &sim->nodes[node->leader];
+    sim_say(sim, "n%u connection breaks", index);
+    seek(sim, index);
+    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = leader->id });
+    if (leader->frozen_until_ns <= sim->now_ns) {
+        sim_core(sim, node->leader, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = node->id });
+    }
+}
+
+/* Can what is left of the newest view still decide one? */
+static void note_quorum(struct sim *sim) {
+    const uint32_t *ids = NULL, *newest = NULL;
+    uint32_t count = 0, highest = 0, living = 0;
+    for (uint32_t i = 0; i < sim->node_count; i++) {
+        uint32_t number = 0, members = core_view(sim->nodes[i].core, &number, &ids);
+        if (number > highest) {
+            highest = number;
+            newest = ids;
+            count = members;
+        }
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sim_node *node = &sim->nodes[newest[i] % sim->node_count];
+        living += !node->off && !node->ended && node->id == newest[i];
+    }
+    bool has_lowest =
+        !sim->nodes[newest[0] % sim->node_count].off && sim->nodes[newest[0] % sim->node_count].id == newest[0];
+    sim->quorum_lost = sim->quorum_lost || 2 * living < count || (2 * living == count && !has_lowest);
 }
 
 void sim_off(struct sim *sim, uint32_t index) {
@@ -250,6 +369,7 @@ void sim_off(struct sim *sim, uint32_t index) {
     node->up = false;
     node->connection++;
     memset(node->programs, 0, sizeof node->programs);
+    note_quorum(sim);
 }
 
 void sim_helper_dies(struct sim *sim, uint32_t index, bool successor) {
@@ -261,40 +381,54 @@ void sim_helper_dies(struct sim *sim, uint32_t index, bool successor) {
 }
 
 static void successor_joins(struct sim *sim, uint32_t index, uint32_t dead) {
+    uint32_t leader = sim_leader(sim);
     struct sim_node *node = &sim->nodes[index];
-    if (sim->nodes[0].ended || sim->nodes[0].off) {
+    if (sim->nodes[leader].ended) {
         return;
     }
-    core_destroy(node->core);
+    if (!core_is_leader(sim->nodes[leader].core) || leader == index || sim->nodes[leader].off) { /* nobody leads yet */
+        sim_post(sim, (struct sim_event){ .type = SIM_SUCCESSOR, .node = index, .number = dead }, 20 * SIM_MS);
+        return;
+    }
     uint32_t connection = node->connection + 1;
-    *node = (struct sim_node){ .id = dead + sim->node_count, .connection = connection, .up = true };
-    node->core = new_core(sim, index);
-    sim_say(sim, "n%u successor %u", index, node->id);
-    sim_core(sim, 0,
+    struct core *old = node->core;
+    *node = (struct sim_node){ .id = WIRE_NONE, .off = true, .connection = connection, .leader = leader };
+    node->core = old;
+    sim_core(sim, leader,
              (struct core_event){
                  .type = CORE_EVENT_SUCCESSOR, .node = index, .peer = dead, .slot_count = sim->slot_count });
-    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = 0 });
+    if (node->id == WIRE_NONE) { /* refused */
+        node->id = dead;
+        return;
+    }
+    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = sim->nodes[leader].id });
 }
 
 static void connect_node(struct sim *sim, uint32_t index, uint32_t connection) {
     struct sim_node *node = &sim->nodes[index];
-    if (node->off || node->connection != connection || sim->nodes[0].off) {
+    if (node->off || node->connection != connection) {
         return;
     }
+    uint32_t id = core_leader(node->core);
+    struct sim_node *leader = &sim->nodes[id % sim->node_count];
+    if (leader->off || leader->id != id || !core_is_leader(leader->core)) { /* not yet, or not any more */
+        sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = index, .number = connection }, 20 * SIM_MS);
+        return;
+    }
+    node->leader = id % sim->node_count;
     node->up = true;
-    sim_core(sim, 0, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = node->id });
-    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = 0 });
+    sim_core(sim, node->leader, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = node->id });
+    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = id });
 }
 
 static void arrive(struct sim *sim, struct sim_event *event) {
     struct wire_arena arena = { 0 };
     struct wire_message message;
-    if (sim->nodes[event->node].connection == event->number) {
+    if (event->is_alone || sim->nodes[event->node].connection == event->number) {
         if (!wire_message_decode(event->bytes, event->byte_count, &arena, &message)) {
             sim->failure = "a message cannot be decoded";
         } else {
-            sim_core(sim, event->to_leader ? 0 : event->node,
-                     (struct core_event){ .type = CORE_EVENT_MESSAGE, .message = &message });
+            sim_core(sim, event->to, (struct core_event){ .type = CORE_EVENT_MESSAGE, .message = &message });
         }
     }
     wire_arena_fini(&arena);
@@ -302,19 +436,25 @@ static void arrive(struct sim *sim, struct sim_event *event) {
     event->bytes = NULL;
 }
 
+static uint64_t later(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
 /* Frozen helpers and cut links let events wait; their order is kept. */
 static uint64_t waits_until(const struct sim *sim, const struct sim_event *event) {
-    uint32_t helper = event->type == SIM_MESSAGE && event->to_leader ? 0 : event->node;
-    uint64_t until_ns = 0;
-    if (event->type != SIM_FAULT) {
-        until_ns = sim->nodes[helper].frozen_until_ns;
+    uint32_t helper = event->type == SIM_MESSAGE ? event->to : event->node;
+    if (event->type == SIM_FAULT) {
+        return 0;
+    }
+    uint64_t until_ns = sim->nodes[helper].frozen_until_ns;
+    if (event->type == SIM_MESSAGE) {
+        until_ns = later(until_ns, later(sim->nodes[event->from].cut_until_ns, sim->nodes[event->to].cut_until_ns));
     }
     if (event->type == SIM_CONNECT || event->type == SIM_SUCCESSOR) {
-        until_ns = sim->nodes[0].frozen_until_ns > until_ns ? sim->nodes[0].frozen_until_ns : until_ns;
-    }
-    if (event->type == SIM_MESSAGE || event->type == SIM_CONNECT || event->type == SIM_SUCCESSOR) {
-        uint64_t cut_ns = sim->nodes[event->node].cut_until_ns;
-        until_ns = cut_ns > until_ns ? cut_ns : until_ns;
+        const struct core *core = sim->nodes[event->node].core;
+        uint32_t leader = event->type == SIM_CONNECT ? core_leader(core) % sim->node_count : sim_leader(sim);
+        until_ns = later(until_ns, sim->nodes[leader].frozen_until_ns);
+        until_ns = later(until_ns, later(sim->nodes[event->node].cut_until_ns, sim->nodes[leader].cut_until_ns));
     }
     return until_ns;
 }
@@ -326,7 +466,7 @@ static void happen(struct sim *sim, struct sim_event *event) {
         arrive(sim, event);
         break;
     case SIM_TICK:
-        if (node->id == event->number || event->node == 0) {
+        if (node->id == event->number) {
             node->tick_ns = 0;
             sim_core(sim, event->node, (struct core_event){ .type = CORE_EVENT_TICK });
         }

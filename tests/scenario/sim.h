@@ -42,7 +42,9 @@ struct sim_program {
 struct sim_node {
     struct core *core; /* NULL: no helper lives here */
     uint32_t id;
-    bool off, up, held, ended; /* up: its connection to the leader */
+    bool off, held, ended;
+    bool up; /* its connection to the leader, which is that of node `leader` */
+    uint32_t leader, view;
     uint32_t exit_code;
     uint32_t connection; /* counts them: what was sent over an older one is lost */
     uint64_t cut_until_ns, frozen_until_ns, lease_end_ns, tick_ns;
@@ -57,7 +59,8 @@ struct sim_event {
     enum sim_event_type type;
     uint32_t node, slot, number; /* number: connection, timer or incarnation */
     uint32_t helper;             /* ENDED: whom it is told */
-    bool to_leader;
+    uint32_t from, to;           /* MESSAGE: nodes; node is the member's, whose connection it takes */
+    bool is_alone;               /* MESSAGE: over no connection of a member with its leader */
     uint8_t cause;
     uint32_t detail;
     uint8_t *bytes; /* MESSAGE */
@@ -83,7 +86,7 @@ struct sim {
     uint64_t committed_epoch[SIM_RANKS_MAX];
     uint64_t committer[SIM_RANKS_MAX];
     bool slurm_ends;
-    bool leader_lost;
+    bool quorum_lost; /* more nodes of a view have been off at once than it can lose */
 };
 
 /* sim.c */
@@ -91,6 +94,8 @@ void sim_init(struct sim *sim, uint64_t seed, bool verbose);
 void sim_fini(struct sim *sim);
 uint64_t sim_random(struct sim *sim, uint64_t bound); /* 0 .. bound - 1 */
 void sim_post(struct sim *sim, struct sim_event event, uint64_t delay_ns);
+uint32_t sim_leader(const struct sim *sim);       /* node of the newest leader that is on */
+bool sim_is_led(const struct sim *sim);           /* that one leads the newest view that there is */
 void sim_run(struct sim *sim, uint64_t until_ns); /* until the step is over, or the time, or the judge speaks */
 void sim_core(struct sim *sim, uint32_t node, struct core_event event);
 void sim_break(struct sim *sim, uint32_t node); /* the connection of a node; it is made again soon */

@@ -49,7 +49,9 @@ void check_plan(struct sim *sim, const struct core_actions *actions) {
         if ((!sent && !own && !reloads) || epoch == sim->planned_epoch) {
             continue;
         }
-        must(sim, epoch > sim->planned_epoch, "plans of epochs run backwards");
+        if (epoch < sim->planned_epoch) { /* of a leader who has been left behind, to those who were with it */
+            continue;
+        }
         sim->planned_epoch = epoch;
         uint64_t step = 0;
         if (reloads) {
@@ -84,8 +86,8 @@ void check_commit(struct sim *sim, uint32_t node, uint32_t slot) {
          "two programs commit as one rank of an epoch");
     sim->committed_epoch[rank] = program->epoch;
     sim->committer[rank] = who;
-    if (!sim->leader_lost) {
-        struct core_seat_info seat = core_seat(sim->nodes[0].core, rank);
+    if (sim_is_led(sim)) {
+        struct core_seat_info seat = core_seat(sim->nodes[sim_leader(sim)].core, rank);
         must(sim, seat.helper == sim->nodes[node].id && seat.slot == slot && seat.incarnation == program->incarnation,
              "a fenced program commits");
     }
@@ -93,7 +95,7 @@ void check_commit(struct sim *sim, uint32_t node, uint32_t slot) {
 
 void check_finished(struct sim *sim, const struct sim_program *program) {
     must(sim, program->step == sim->goal && program->has_state, "finish answered OK before the last step");
-    for (uint32_t rank = 0; rank < sim->rank_count && !sim->leader_lost; rank++) {
+    for (uint32_t rank = 0; rank < sim->rank_count; rank++) {
         uint32_t node = 0;
         const struct sim_program *peer = program_of_rank(sim, rank, &node);
         must(sim, peer == NULL || peer->step == sim->goal, "finish answered OK while a rank is behind");
@@ -102,22 +104,23 @@ void check_finished(struct sim *sim, const struct sim_program *program) {
 
 /* The leader's END. */
 void check_end(struct sim *sim) {
-    uint32_t code = sim->nodes[0].exit_code;
+    const struct sim_node *leader = &sim->nodes[sim_leader(sim)];
+    uint32_t code = leader->exit_code;
     if (code == 93) {
-        bool spares_short = sim->node_losses > sim->node_count - sim->active_count;
-        bool never_started = core_ordinal(sim->nodes[0].core) == 0;
-        must(sim, spares_short || never_started || core_ordinal(sim->nodes[0].core) > sim->config.restart_max,
+        const uint32_t *ids = NULL;
+        uint32_t number = 0;
+        bool spares_short = sim->node_losses > sim->node_count - sim->active_count ||
+                            core_view(leader->core, &number, &ids) < sim->active_count;
+        bool never_started = core_ordinal(leader->core) == 0;
+        must(sim,
+             spares_short || never_started || sim->quorum_lost || core_ordinal(leader->core) > sim->config.restart_max,
              "gave up although nothing forced it");
     }
     sim->over = true;
 }
 
 void check_over(struct sim *sim) {
-    if (!sim->leader_lost) {
-        must(sim, sim->over, "neither went on nor ended");
-        return;
-    }
-    for (uint32_t node = 1; node < sim->node_count; node++) {
-        must(sim, sim->nodes[node].off || sim->nodes[node].ended, "a member outlives its leader");
+    for (uint32_t node = 0; node < sim->node_count && !sim->over; node++) {
+        must(sim, sim->nodes[node].off || sim->nodes[node].ended, "neither went on nor ended");
     }
 }

@@ -46,7 +46,7 @@ void program_dies(struct sim *sim, uint32_t node, uint32_t slot, uint8_t cause, 
 }
 
 struct sim_program *program_of_rank(struct sim *sim, uint32_t rank, uint32_t *ret_node) {
-    struct core_seat_info seat = core_seat(sim->nodes[0].core, rank);
+    struct core_seat_info seat = core_seat(sim->nodes[sim_leader(sim)].core, rank);
     if (seat.node == WIRE_NONE || sim->nodes[seat.node].id != seat.helper) {
         return NULL;
     }

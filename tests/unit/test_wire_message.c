@@ -41,11 +41,11 @@ static const uint32_t nodes[] = { 0, 2, 8191 };
     }
 #define ROSTER                                                                                                         \
     {                                                                                                                  \
-        .roster = {.your_id = 7, .member_count = 2, .members = members, .active_nodes = 4 }                            \
+        .roster = {.your_id = 7, .member_count = 2, .members = members, .active_nodes = 4, .leader = 6 }               \
     }
 #define HEARTBEAT                                                                                                      \
     {                                                                                                                  \
-        .heartbeat = {.sent_ns = 123456789012345, .lease_ns = 400000000 }                                              \
+        .heartbeat = {.sent_ns = 123456789012345, .lease_ns = 400000000, .leader_ns = 987654321 }                      \
     }
 #define RANK_STEP                                                                                                      \
     {                                                                                                                  \
@@ -58,6 +58,10 @@ static const uint32_t nodes[] = { 0, 2, 8191 };
 #define REGION                                                                                                         \
     {                                                                                                                  \
         .region_query = { 17, true, { .name = "rng", .shard = 9, .bytes = UINT64_MAX } }                               \
+    }
+#define VIEW                                                                                                           \
+    {                                                                                                                  \
+        .view = { 3, 1ull << 32 | 7, 1ull << 33, 400000000, 3, ascending }                                             \
     }
 #define GATHER                                                                                                         \
     {                                                                                                                  \
@@ -75,7 +79,7 @@ static const struct wire_message samples[WIRE_TYPE_COUNT] = {
     [WIRE_HEARTBEAT] = HEARTBEAT,
     [WIRE_HEARTBEAT_ACK] = HEARTBEAT,
     [WIRE_LOSS] = { .loss = { 3, 2, WIRE_CAUSE_ASKED, 11, true, "bad memory" } },
-    [WIRE_STOP] = { .stop = { 2, 1, 3, seats, 3, ascending } },
+    [WIRE_STOP] = { .stop = { 2, 1, 3, seats, 3, ascending, true, 5 } },
     [WIRE_ARRIVED] = { .arrived = { 1, 2, true, 413, { 0x1122334455667788, 99 } } },
     [WIRE_PLAN] = { .plan = { WIRE_PLAN_RESUME, 413, "0123456789abcde", 1, 2, 3, ascending, 1, ascending } },
     [WIRE_READY] = RANK_STEP,
@@ -97,6 +101,14 @@ static const struct wire_message samples[WIRE_TYPE_COUNT] = {
     [WIRE_GATHERED] = GATHER,
     [WIRE_STAYS] = RANK_STEP,
     [WIRE_PRESENT] = RANK_STEP,
+    [WIRE_VIEW_PREPARE] = VIEW,
+    [WIRE_VIEW_PROMISE] = VIEW,
+    [WIRE_VIEW_ACCEPT] = VIEW,
+    [WIRE_VIEW_ACCEPTED] = VIEW,
+    [WIRE_VIEW_REFUSE] = VIEW,
+    [WIRE_VIEW_DECIDED] = VIEW,
+    [WIRE_SLOT] = { .slot = { 1, 2, 65537, 4, 5, 6, WIRE_SLOT_ATTACHED } },
+    [WIRE_VISIT] = HELLO,
 };
 
 static struct wire_message sample(enum wire_type type) {
@@ -189,10 +201,10 @@ static void oversized_counts_are_refused(void **state) {
         enum wire_type type;
         size_t offset;
     } rows[] = {
-        { WIRE_ROSTER, HEADER_BYTES + 8 },  { WIRE_STOP, HEADER_BYTES + 8 },    { WIRE_STOP, HEADER_BYTES + 12 },
-        { WIRE_PLAN, HEADER_BYTES + 33 },   { WIRE_PLAN, HEADER_BYTES + 37 },   { WIRE_TABLE, HEADER_BYTES + 4 },
-        { WIRE_ADDRESS, HEADER_BYTES + 4 }, { WIRE_GATHER, HEADER_BYTES + 12 }, { WIRE_GATHER, HEADER_BYTES + 28 },
-        { WIRE_REPORT, HEADER_BYTES },
+        { WIRE_ROSTER, HEADER_BYTES + 12 }, { WIRE_STOP, HEADER_BYTES + 8 },         { WIRE_STOP, HEADER_BYTES + 12 },
+        { WIRE_PLAN, HEADER_BYTES + 33 },   { WIRE_PLAN, HEADER_BYTES + 37 },        { WIRE_TABLE, HEADER_BYTES + 4 },
+        { WIRE_ADDRESS, HEADER_BYTES + 4 }, { WIRE_GATHER, HEADER_BYTES + 12 },      { WIRE_GATHER, HEADER_BYTES + 28 },
+        { WIRE_REPORT, HEADER_BYTES },      { WIRE_VIEW_ACCEPT, HEADER_BYTES + 28 },
     };
     static const uint32_t counts[] = { 4, 100, 8192, 8193, 65537, 1u << 20, 0x10000001, UINT32_MAX };
     struct wire_arena arena = { 0 };
@@ -299,6 +311,17 @@ static void decoded_fields_are_the_encoded_ones(void **state) {
     assert_true(decode_copy(bytes, encode_sample(WIRE_STOP, bytes), &arena, &message));
     assert_memory_equal(message.stop.seats, seats, sizeof(seats));
     assert_memory_equal(message.stop.members, ascending, sizeof(ascending));
+    assert_true(message.stop.committed_once);
+    assert_int_equal(message.stop.restarts, 5);
+    assert_true(decode_copy(bytes, encode_sample(WIRE_VIEW_PROMISE, bytes), &arena, &message));
+    assert_int_equal(message.view.number, 3);
+    assert_true(message.view.ballot == (1ull << 32 | 7) && message.view.accepted == 1ull << 33);
+    assert_int_equal(message.view.wait_ns, 400000000);
+    assert_memory_equal(message.view.members, ascending, sizeof(ascending));
+    assert_true(decode_copy(bytes, encode_sample(WIRE_SLOT, bytes), &arena, &message));
+    assert_int_equal(message.slot.incarnation, 65537);
+    assert_int_equal(message.slot.generation, 6);
+    assert_int_equal(message.slot.state, WIRE_SLOT_ATTACHED);
     assert_true(decode_copy(bytes, encode_sample(WIRE_GATHER, bytes), &arena, &message));
     assert_memory_equal(message.gather.nodes, nodes, sizeof(nodes));
     assert_int_equal(message.gather.bytes, 5);
