@@ -242,6 +242,7 @@ bool succession_settle(struct core *core); /* leader: makes the living the view;
 /* takeover.c */
 void takeover_begin(struct core *core);
 bool takeover_is_mustering(struct core *core);
+void takeover_end_muster(struct core *core); /* the step ends: nothing more is to be learned, but who lives */
 void takeover_on_slot(struct core *core, const struct lead_member *member, const struct wire_message *message);
 
 /* quorum.c */

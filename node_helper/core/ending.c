@@ -37,6 +37,7 @@ static void decide(struct core *core, uint32_t exit_code, bool kill, const char 
         rank->pending = false;
         rank->judge_ns = CORE_NEVER;
     }
+    takeover_end_muster(core);
     leader->phase = kill ? LEAD_ENDED : LEAD_ENDING;
     leader->epoch_wanted = false;
     late_stop(leader);

@@ -79,11 +79,11 @@ static const char *why_held(const struct core *core) {
                                 : "too few nodes answer: the programs of this node are held";
 }
 
-/* No connection to the leader yet; or leads, and has never had a quorum. */
+/* No connection to the leader yet; or leads, and no quorum has come in time for a lease. */
 static bool is_alone(const struct core *core) {
     const struct leader *leader = core->leader;
     bool assembles = leader != NULL && leader->phase == LEAD_ASSEMBLING && core->now_ns < leader->assemble_ns;
-    return leader == NULL || (leader->quorum_end_ns == 0 && !assembles);
+    return leader == NULL || (leader->quorum_end_ns != CORE_NEVER && !assembles);
 }
 
 /* The whole step may have been suspended: the answer to a heartbeat of now tells, and nobody is followed less for it.

@@ -125,7 +125,16 @@ void takeover_begin(struct core *core) {
     leader_want_epoch(core, core->now_ns - core->followed_at_ns);
     for (uint32_t slot = 0; slot < core->slot_count; slot++) {
         member_send_slot(core, slot);
+        member_report(core, slot); /* as the others do when they connect */
     }
+}
+
+void takeover_end_muster(struct core *core) {
+    struct leader *leader = core->leader;
+    for (uint32_t i = 0; i < leader->member_count && leader->muster_ns != CORE_NEVER; i++) {
+        leader->members[i].joined = true; /* its silence is judged from now on */
+    }
+    leader->muster_ns = CORE_NEVER;
 }
 
 bool takeover_is_mustering(struct core *core) {
@@ -138,10 +147,7 @@ bool takeover_is_mustering(struct core *core) {
             return true;
         }
     }
-    for (uint32_t i = 0; i < leader->member_count; i++) {
-        leader->members[i].joined = true; /* its silence is judged from now on */
-    }
-    leader->muster_ns = CORE_NEVER;
+    takeover_end_muster(core);
     fill_slots(core);
     lose_left(core);
     lose_spares(core);

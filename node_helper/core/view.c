@@ -404,6 +404,11 @@ void view_on_message(struct view *view, uint64_t now_ns, const struct wire_messa
         send_one(ret_output, message->from, &decided);
         return;
     }
+    if (said->number > view->number + 1 && message->type != WIRE_VIEW_REFUSE) { /* we have not: the answer is VIEW_DECIDED */
+        struct wire_message behind = make(view, WIRE_VIEW_REFUSE, said->ballot);
+        send_one(ret_output, message->from, &behind);
+        return;
+    }
     if (said->number != view->number + 1 || !view_contains(view, view->self) || !view_contains(view, message->from)) {
         return;
     }
