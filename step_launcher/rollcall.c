@@ -57,7 +57,9 @@ static enum rollcall_verdict accept_late(const struct rollcall *rollcall, struct
         snprintf(ret_why, why_capacity, "the helper of %s has died, and nobody else can lead", name_of(hello));
         return ROLLCALL_LEADER_DIED;
     }
-    if (hello->predecessor == WIRE_NONE && hello->port != node->hello.port) {
+    if (hello->predecessor != WIRE_NONE) {
+        node->hello.port = hello->port; /* that of the node's helper from now on */
+    } else if (hello->port != node->hello.port) {
         snprintf(ret_why, why_capacity, "node %u (%s) has reported before; the step has begun", hello->node,
                  name_of(hello));
         return ROLLCALL_REFUSED;

@@ -74,6 +74,7 @@ void joining_on_successor(struct core *core, const struct core_event *event) {
     member->heard_ns = core->now_ns;
     emit(core, CORE_ACTION_WELCOME)->peer = member->id;
     member->is_new = true;
+    member->wants_stop = leader->phase != LEAD_ASSEMBLING; /* it may have to lead one day */
 }
 
 void joining_settle(struct core *core) {

@@ -172,6 +172,9 @@ static void on_stays(struct core *core, const struct wire_message *message) {
 void leader_on_message(struct core *core, const struct wire_message *message) {
     struct leader *leader = core->leader;
     struct lead_member *member = leader_member(leader, message->from);
+    if (core->killed) {
+        return; /* it has given up: nobody is to follow it */
+    }
     if (member != NULL && !member->alive && view_contains(&core->view, member->id)) {
         return; /* lost in our eyes, but its vote counts until a view has gone on without it */
     }

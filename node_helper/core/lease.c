@@ -123,7 +123,11 @@ void lease_on_tick(struct core *core) {
     if (core->held_ns != CORE_NEVER && core->now_ns - core->held_ns >= CORE_HELD_MAX_NS) {
         emit_warning(core, core->leader == NULL ? "the leader is gone: this node's part of the step ends"
                                                 : "too few nodes are left: this node's part of the step ends");
-        member_end(core, CORE_EXIT_GAVE_UP, true);
+        /* Whom no view has ever had nobody misses. */
+        member_end(core, core->was_in ? CORE_EXIT_GAVE_UP : 0, true);
+        if (core->leader != NULL) {
+            core->leader->phase = LEAD_ENDED;
+        }
     }
 }
 

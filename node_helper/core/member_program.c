@@ -28,6 +28,7 @@ static void send_loss(struct core *core, struct member_slot *slot) {
     slot->ended_reported = true;
     struct wire_message message = { .type = WIRE_LOSS, .loss = slot->end };
     message.loss.rank = slot->rank;
+    message.loss.incarnation = slot->incarnation; /* also of one that was killed */
     emit_to_leader(core, &message);
 }
 

@@ -77,6 +77,7 @@ static void lose_left(struct core *core) {
         } else {                                          /* its node has another helper by now */
             struct wire_loss loss = { .rank = rank, .cause = WIRE_CAUSE_HELPER_DIED };
             leader_lose_rank(core, rank, &loss);
+            judge_on_fault(core, rank);
         }
     }
 }

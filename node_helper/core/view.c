@@ -258,6 +258,7 @@ static void decide_if_quorum(struct view *view, uint64_t now_ns, struct view_out
 
 static void send_accept(struct view *view, uint64_t now_ns, struct view_output *output) {
     begin_stage(view, now_ns, VIEW_PROPOSING);
+    view->floor = view->ballot > view->floor ? view->ballot : view->floor; /* others may accept it: no way back */
     struct wire_message message = make(view, WIRE_VIEW_ACCEPT, view->ballot);
     put_members(&message, &view->proposed);
     send_members(output, &message);
@@ -294,7 +295,7 @@ void view_propose(struct view *view, uint64_t now_ns, const uint32_t *ids, uint3
                   struct view_output *ret_output) {
     *ret_output = (struct view_output){ .peer = WIRE_NONE };
     set_members(&view->wish, ids, count, view->capacity);
-    if (view->stage != VIEW_IDLE || now_ns < view->patience_ns) {
+    if (view->stage != VIEW_IDLE || now_ns < view->patience_ns || !view_contains(view, view->self)) {
         return;
     }
     if (view_leader(view) == view->self && view->promised <= VIEW_BALLOT_LEADER && view->attempts == 0) {
@@ -404,7 +405,8 @@ void view_on_message(struct view *view, uint64_t now_ns, const struct wire_messa
         send_one(ret_output, message->from, &decided);
         return;
     }
-    if (said->number > view->number + 1 && message->type != WIRE_VIEW_REFUSE) { /* we have not: the answer is VIEW_DECIDED */
+    if (said->number > view->number + 1 &&
+        message->type != WIRE_VIEW_REFUSE) { /* we have not: the answer is VIEW_DECIDED */
         struct wire_message behind = make(view, WIRE_VIEW_REFUSE, said->ballot);
         send_one(ret_output, message->from, &behind);
         return;

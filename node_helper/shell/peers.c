@@ -139,12 +139,31 @@ static void on_open(void *arg, struct net_peer *peer) {
     }
 }
 
+/* All members as they are now; false: no memory. */
+static bool send_members(struct shell *shell, struct net_peer *peer, enum wire_type type, uint32_t your_id) {
+    struct wire_member *members = calloc(shell->node_count, sizeof(*members));
+    if (members == NULL) {
+        return false;
+    }
+    for (uint32_t i = 0; i < shell->node_count; i++) {
+        members[i] = shell->nodes[i].member;
+    }
+    struct wire_message message = { .type = type,
+                                    .roster = { .your_id = your_id,
+                                                .member_count = shell->node_count,
+                                                .members = members,
+                                                .active_nodes = shell->active_nodes,
+                                                .leader = core_leader(shell->core) } };
+    stamp(shell, &message);
+    peers_send(shell, peer, &message);
+    free(members);
+    return true;
+}
+
 void peers_welcome(struct shell *shell, uint32_t id) {
     uint32_t index = id % shell->node_count;
     struct node *node = &shell->nodes[index];
-    struct wire_member *members = calloc(shell->node_count, sizeof(*members));
-    if (members == NULL || shell->joining == NULL) {
-        free(members);
+    if (shell->joining == NULL) {
         return;
     }
     node->member.id = id;
@@ -156,25 +175,14 @@ void peers_welcome(struct shell *shell, uint32_t id) {
     node->peer = shell->joining;
     net_set_user(node->peer, (void *)(uintptr_t)(index + 1u));
     net_set_frame_max(node->peer, WIRE_FRAME_BYTES_MAX);
-    for (uint32_t i = 0; i < shell->node_count; i++) {
-        members[i] = shell->nodes[i].member;
+    if (send_members(shell, node->peer, WIRE_WELCOME, id)) {
+        pulls_send_known(shell, node->peer);
     }
-    struct wire_message welcome = { .type = WIRE_WELCOME,
-                                    .roster = { .your_id = id,
-                                                .member_count = shell->node_count,
-                                                .members = members,
-                                                .active_nodes = shell->active_nodes,
-                                                .leader = core_leader(shell->core) } };
-    stamp(shell, &welcome);
-    peers_send(shell, node->peer, &welcome);
-    welcome.type = WIRE_ROSTER; /* the others must be able to find it */
-    for (uint32_t i = 0; i < shell->node_count; i++) {
+    for (uint32_t i = 0; i < shell->node_count; i++) { /* the others must be able to find it */
         if (i != index && shell->nodes[i].peer != NULL) {
-            peers_send(shell, shell->nodes[i].peer, &welcome);
+            (void)send_members(shell, shell->nodes[i].peer, WIRE_ROSTER, id);
         }
     }
-    pulls_send_known(shell, node->peer);
-    free(members);
 }
 
 void peers_refuse(struct shell *shell, const char *text) {
@@ -225,6 +233,12 @@ static void on_join(struct shell *shell, struct net_peer *peer, const struct wir
     node->peer = peer;
     net_set_user(peer, (void *)(uintptr_t)(hello->node + 1u));
     net_set_frame_max(peer, WIRE_FRAME_BYTES_MAX);
+    for (uint32_t i = 0; i < shell->node_count; i++) {
+        if (shell->nodes[i].member.id >= shell->node_count) { /* there are successors: it may not have heard of them */
+            (void)send_members(shell, peer, WIRE_ROSTER, message->from);
+            break;
+        }
+    }
     pulls_send_known(shell, peer);
     shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = message->from });
 }

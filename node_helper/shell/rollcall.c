@@ -47,7 +47,7 @@ static void connect_launcher(struct shell *shell) {
 static bool needs_launcher(const struct shell *shell) {
     bool leads = shell->core != NULL && core_is_leader(shell->core);
     bool seeks =
-        shell->core == NULL && shell->nodes != NULL && shell->leader_id % shell->node_count == shell->launch.node;
+        shell->core == NULL && shell->nodes != NULL && shell->leader == NULL; /* it may be another one by now */
     return shell->launcher == NULL && (leads || seeks);
 }
 
@@ -262,6 +262,7 @@ static void find_leader(struct shell *shell, const struct wire_roster *roster) {
     shell->leader_id = roster->leader;
     leave_launcher(shell);
     if (roster->leader % shell->node_count == shell->launch.node) {
+        shell->nodes[shell->launch.node].member.id = roster->leader; /* in whose name it speaks */
         say_dead(shell);
     } else {
         visits_close(shell);
@@ -286,7 +287,7 @@ static void on_roster(struct shell *shell, const struct wire_roster *roster) {
 void rollcall_on_frame(struct shell *shell, const struct wire_message *message) {
     if (message->type == WIRE_ROSTER) {
         on_roster(shell, &message->roster);
-    } else if (message->type == WIRE_REFUSE) {
+    } else if (message->type == WIRE_REFUSE && shell->core == NULL) {
         shell_abandon(shell, message->end.text);
     }
 }

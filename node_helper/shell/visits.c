@@ -98,6 +98,7 @@ void visits_close(struct shell *shell) {
     for (uint32_t i = 0; shell->nodes != NULL && i < shell->node_count; i++) {
         if (shell->nodes[i].visit != NULL) {
             net_close(shell->nodes[i].visit);
+            shell->nodes[i].visit = NULL; /* what still comes over it is of no interest */
         }
     }
 }
