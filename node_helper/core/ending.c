@@ -61,10 +61,12 @@ void ending_by_slurm(struct core *core) {
         return;
     }
     /* How long programs that run may take for their end is between Slurm and them. But of a program that was about to
-     * be started no end may ever be told. */
+     * be started no end may ever be told; nor to a leader that has taken over of one that moved in an epoch it missed.
+     */
     struct leader *leader = core->leader;
-    bool all_run = leader->phase == LEAD_RUNNING ||
-                   (leader->phase != LEAD_ASSEMBLING && !leader->library_seen && !leader->recovering);
+    bool all_run = leader->serial_floor == 0 &&
+                   (leader->phase == LEAD_RUNNING ||
+                    (leader->phase != LEAD_ASSEMBLING && !leader->library_seen && !leader->recovering));
     leader->by_slurm = true;
     decide(core, 0, false, "Slurm ends the step");
     leader->linger_ns = all_run ? CORE_NEVER : core->now_ns + CORE_KILL_WAIT_NS;
