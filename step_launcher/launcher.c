@@ -144,6 +144,7 @@ static void on_hello(struct launcher *launcher, struct net_peer *peer, uint32_t 
         break;
     case ROLLCALL_ROSTER:
         net_set_user(peer, node);
+        launcher->members[hello->node].port = hello->port;      /* of its last helper */
         if (from != WIRE_NONE && from >= launcher->leader.id) { /* views count on, and so do their lowest members */
             net_set_frame_max(peer, REPORT_BYTES_MAX);
             leader_on_return(&launcher->leader, peer, from, hello->host);

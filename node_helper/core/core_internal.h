@@ -246,9 +246,9 @@ void takeover_end_muster(struct core *core); /* the step ends: nothing more is t
 void takeover_on_slot(struct core *core, const struct lead_member *member, const struct wire_message *message);
 
 /* quorum.c */
-void quorum_on_heartbeat(struct core *core, struct lead_member *member, const struct wire_heartbeat *heartbeat);
+void quorum_on_heartbeat(struct lead_member *member, const struct wire_heartbeat *heartbeat);
 void quorum_renew(struct core *core);
-bool quorum_leads(const struct core *core); /* no other leader can have come up, or a quorum was never needed yet */
+bool quorum_leads(const struct core *core); /* no other leader can have come up; the first one needs no word for that */
 uint64_t quorum_lease_ns(const struct core *core); /* for a member, from now on */
 
 /* leader.c */

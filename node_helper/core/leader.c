@@ -97,7 +97,7 @@ void leader_lose_member(struct core *core, struct lead_member *member, uint8_t c
 
 static void on_heartbeat(struct core *core, struct lead_member *member, const struct wire_message *message) {
     member->joined = member->joined || core->leader->muster_ns != CORE_NEVER;
-    quorum_on_heartbeat(core, member, &message->heartbeat);
+    quorum_on_heartbeat(member, &message->heartbeat);
     quorum_renew(core);
     struct wire_message ack = { .type = WIRE_HEARTBEAT_ACK,
                                 .heartbeat = { .sent_ns = message->heartbeat.sent_ns,

@@ -1,6 +1,6 @@
 /*
- * Heartbeats and leases. A member's lease ends at the send time of the last heartbeat that the leader answered, plus 80
- * % of dead-after, or sooner when the leader's own right to lead does; the leader's at what a quorum has echoed
+ * Heartbeats and leases. A member's lease ends at the send time of the last heartbeat that the leader answered, plus
+ * 80 % of dead-after, or sooner when the leader's own right to lead does; the leader's at what a quorum has echoed
  * (quorum.c). Who has no lease left holds its programs (a timeout never kills) until it has one again, or hears that
  * the view went on without it; only when that takes CORE_HELD_MAX_NS it ends.
  */
@@ -86,8 +86,7 @@ static bool is_alone(const struct core *core) {
     return leader == NULL || (leader->quorum_end_ns != CORE_NEVER && !assembles);
 }
 
-/* The whole step may have been suspended: the answer to a heartbeat of now tells, and nobody is followed less for it.
- */
+/* The whole step may have been suspended: the answer to a heartbeat of now tells, and nobody runs for leader so long. */
 void lease_after_stall(struct core *core) {
     uint64_t dead_after_ns = core->config.dead_after_ns;
     core->patience_ns = core->now_ns + core->config.heartbeat_ns;

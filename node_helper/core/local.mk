@@ -22,7 +22,7 @@ node_helper_core_libcore_la_SOURCES = \
 	node_helper/core/view.c \
 	node_helper/core/view.h
 
-# Agreement on views alone: every schedule of small worlds, and random ones of larger.
+# Agreement on views alone, over random schedules.
 check_PROGRAMS += tests/unit/test_view
 TESTS += tests/unit/test_view
 tests_unit_test_view_SOURCES = tests/unit/test_view.c tests/unit/test_seed.h

@@ -6,8 +6,7 @@
  */
 #include "node_helper/core/core_internal.h"
 
-void quorum_on_heartbeat(struct core *core, struct lead_member *member, const struct wire_heartbeat *heartbeat) {
-    (void)core;
+void quorum_on_heartbeat(struct lead_member *member, const struct wire_heartbeat *heartbeat) {
     member->strays = heartbeat->leader_ns == WIRE_NOT_FOLLOWING;
     if (!member->strays && heartbeat->leader_ns > member->echo_ns) {
         member->echo_ns = heartbeat->leader_ns;
@@ -67,11 +66,17 @@ void quorum_renew(struct core *core) {
     } else if (stamp_ns != 0) {
         leader->quorum_end_ns = stamp_ns + dead_after_ns - dead_after_ns / 50; /* clocks may drift by 2 % */
         lease_renew(core, stamp_ns + dead_after_ns / 5 * 4);
+    } else if (leader->quorum_end_ns ==
+               CORE_NEVER) { /* it was enough alone until this view, whose others are bound anew */
+        leader->quorum_end_ns = core->now_ns + dead_after_ns - dead_after_ns / 50;
+        lease_renew(core, core->now_ns + dead_after_ns / 5 * 4);
     }
 }
 
 bool quorum_leads(const struct core *core) {
-    return core->leader->quorum_end_ns == 0 || core->now_ns < core->leader->quorum_end_ns;
+    const struct leader *leader = core->leader;
+    bool is_first = leader->quorum_end_ns == 0 && leader->serial_floor == 0;
+    return is_first || core->now_ns < leader->quorum_end_ns;
 }
 
 uint64_t quorum_lease_ns(const struct core *core) {

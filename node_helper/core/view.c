@@ -6,7 +6,6 @@
 #include <string.h>
 
 #define NEVER UINT64_MAX
-#define MS 1000000ull
 
 static uint32_t find(const struct view_members *members, uint32_t id) {
     uint32_t i = 0;
@@ -56,23 +55,6 @@ void view_fini(struct view *view) {
 
 static void copy_members(struct view_members *to, const struct view_members *from, uint32_t capacity) {
     set_members(to, from->ids, from->count, capacity);
-}
-
-void view_copy(struct view *ret_view, const struct view *from) {
-    struct view kept = *ret_view;
-    *ret_view = *from;
-    ret_view->members.ids = kept.members.ids;
-    ret_view->accepted_members.ids = kept.accepted_members.ids;
-    ret_view->wish.ids = kept.wish.ids;
-    ret_view->proposed.ids = kept.proposed.ids;
-    ret_view->former.ids = kept.former.ids;
-    ret_view->answers = kept.answers;
-    copy_members(&ret_view->members, &from->members, from->capacity);
-    copy_members(&ret_view->accepted_members, &from->accepted_members, from->capacity);
-    copy_members(&ret_view->wish, &from->wish, from->capacity);
-    copy_members(&ret_view->proposed, &from->proposed, from->capacity);
-    copy_members(&ret_view->former, &from->former, from->capacity);
-    memcpy(ret_view->answers, from->answers, from->capacity * sizeof(*from->answers));
 }
 
 uint32_t view_leader(const struct view *view) {
@@ -199,8 +181,8 @@ static void on_accept(struct view *view, uint64_t now_ns, const struct wire_mess
 }
 
 bool view_follow(struct view *view, uint64_t now_ns) {
-    if (view->stage == VIEW_PREPARING &&
-        view->floor <= VIEW_BALLOT_LEADER) { /* the leader lives: nobody will ever hear of this ballot again */
+    /* The leader lives: nobody will ever hear of this ballot again. */
+    if (view->stage == VIEW_PREPARING && view->floor <= VIEW_BALLOT_LEADER) {
         view->stage = VIEW_IDLE;
         view->retry_ns = NEVER;
         view->promised = view->floor;
@@ -226,7 +208,6 @@ void view_release(struct view *view, uint64_t now_ns, uint32_t id) {
 
 static void begin_stage(struct view *view, uint64_t now_ns, enum view_stage stage) {
     view->stage = stage;
-    view->asked_ns = now_ns;
     view->retry_ns = now_ns + view->dead_after_ns / 4;
     memset(view->answers, 0, view->capacity * sizeof(*view->answers));
 }

@@ -5,8 +5,8 @@
  * phase, by the ballot that belongs to it alone, so that losing another node costs one round trip. Whoever has not
  * heard from the leader for dead-after may propose a view as well; until then every member is bound to its leader.
  *
- * Pure, and knows no message but its own five: what is to be sent comes out as a struct view_output. All time is the
- * caller's monotonic clock.
+ * Pure, and knows no message but VIEW_*: what is to be sent comes out as a struct view_output. All time is the caller's
+ * monotonic clock.
  */
 #ifndef CKPTLESS_CORE_VIEW_H
 #define CKPTLESS_CORE_VIEW_H
@@ -21,7 +21,7 @@
 
 enum view_stage {
     VIEW_IDLE,
-    VIEW_PREPARING, /* asks whether anything has been accepted, and who is there */
+    VIEW_PREPARING, /* asks whether anything has been accepted */
     VIEW_PROPOSING,
 };
 
@@ -52,7 +52,6 @@ struct view {
     struct view_members wish;     /* what is to be proposed where nothing has been accepted yet */
     struct view_members proposed; /* what is */
     bool *answers;                /* by entry of members: yes to the stage under way */
-    uint64_t asked_ns;            /* when the stage under way began */
     uint64_t retry_ns;            /* when it is looked at again; UINT64_MAX: not proposing */
     uint32_t attempts;
 };
@@ -73,7 +72,6 @@ struct view_output {
 bool view_init(struct view *view, uint32_t self, uint32_t capacity, uint64_t dead_after_ns, const uint32_t *ids,
                uint32_t count) __attribute__((warn_unused_result));
 void view_fini(struct view *view);
-void view_copy(struct view *ret_view, const struct view *from); /* both with the same capacity: for exploration */
 
 uint32_t view_leader(const struct view *view); /* WIRE_NONE: no view yet */
 bool view_contains(const struct view *view, uint32_t id);
@@ -91,7 +89,7 @@ bool view_follow(struct view *view, uint64_t now_ns);
 void view_release(struct view *view, uint64_t now_ns, uint32_t id);
 /* This helper proposes nothing of its own before then. */
 void view_be_patient(struct view *view, uint64_t until_ns);
-/* A message of the five, from helper message->from. */
+/* A VIEW_ message, from helper message->from. */
 void view_on_message(struct view *view, uint64_t now_ns, const struct wire_message *message,
                      struct view_output *ret_output);
 /* A member that has lost its leader begins to propose; a proposer tries again. */

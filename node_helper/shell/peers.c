@@ -297,6 +297,22 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
     shell_event(shell, &(struct core_event){ .type = CORE_EVENT_MESSAGE, .message = message });
 }
 
+static void on_leaders(struct shell *shell, const struct wire_message *message) {
+    if (message->type == WIRE_WELCOME) {
+        on_welcome(shell, message);
+    } else if (message->type == WIRE_REFUSE) {
+        shell_abandon(shell, message->end.text);
+    } else if (shell->core != NULL) {
+        dispatch(shell, message);
+    }
+}
+
+static void on_first(struct shell *shell, struct net_peer *peer, const struct wire_message *message) {
+    if (shell->core == NULL || !visits_on_first(shell, peer, message)) {
+        on_join(shell, peer, message);
+    }
+}
+
 static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size_t bytes) {
     struct shell *shell = arg;
     struct wire_message message;
@@ -310,22 +326,14 @@ static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size
     }
     if (peer == shell->launcher) {
         rollcall_on_frame(shell, &message);
-    } else if (visits_on_frame(shell, peer, &message)) {
-        return;
     } else if (peer == shell->leader) {
-        if (message.type == WIRE_WELCOME) {
-            on_welcome(shell, &message);
-        } else if (message.type == WIRE_REFUSE) {
-            shell_abandon(shell, message.end.text);
-        } else if (shell->core != NULL) {
+        on_leaders(shell, &message);
+    } else if (net_user(peer) != NULL && shell->nodes[peer_node(peer)].peer == peer) {
+        if (message.from == shell->nodes[peer_node(peer)].member.id) {
             dispatch(shell, &message);
         }
-    } else if (net_user(peer) == NULL && shell->core != NULL && visits_on_first(shell, peer, &message)) {
-        return;
-    } else if (net_user(peer) == NULL) {
-        on_join(shell, peer, &message);
-    } else if (message.from == shell->nodes[peer_node(peer)].member.id) {
-        dispatch(shell, &message);
+    } else if (!visits_on_frame(shell, peer, &message) && net_user(peer) == NULL) {
+        on_first(shell, peer, &message);
     }
 }
 

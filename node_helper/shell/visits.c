@@ -1,7 +1,7 @@
 /*
  * Connections between helpers that do not lead each other: made when views are agreed on, for that and nothing else.
  * Who makes one says first who it is (VISIT); both ends may then say what belongs to an agreement. They are closed when
- * a leader is known again.
+ * another leader is known.
  */
 #include "node_helper/shell/shell.h"
 

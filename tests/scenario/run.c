@@ -19,7 +19,7 @@
  *     end-again RANK     the end of the program before, once more
  *     hang RANK          it ignores interrupts
  *     recover RANK       unasked
- *     finish [RANK]
+ *     finish [RANK], finish-at NODE
  *     stays RANK         it has no library, and says that it survives
  *     layout RANK        its programs register other regions
  *     loads RANK STEP    it reloads that step
@@ -195,6 +195,10 @@ static bool run_node_command(const char *name, uint32_t node) {
         script.nodes[node].linked = true;
     } else if (strcmp(name, "helper-dies") == 0) {
         helper_joins(node, script.nodes[node].id);
+    } else if (strcmp(name, "finish-at") == 0) {
+        for (uint32_t slot = 0; slot < script.slot_count; slot++) {
+            finish(node, slot);
+        }
     } else if (strcmp(name, "leader-dies") == 0) {
         leader_dies(node);
     } else if (strcmp(name, "successor") == 0) {

@@ -46,14 +46,15 @@ static void free_packet(struct script_packet *packet) {
 }
 
 uint32_t script_leader(void) {
-    uint32_t found = 0;
+    uint32_t found = WIRE_NONE;
     for (uint32_t i = 0; i < script.node_count; i++) {
         const struct script_node *node = &script.nodes[i];
-        if (node->on && node->core != NULL && core_is_leader(node->core) && node->id >= script.nodes[found].id) {
+        bool leads = node->on && node->core != NULL && core_is_leader(node->core);
+        if (leads && (found == WIRE_NONE || node->id > script.nodes[found].id)) {
             found = i;
         }
     }
-    return found;
+    return found == WIRE_NONE ? 0 : found;
 }
 
 /* Whoever seeks its leader finds it as soon as that one leads and can be reached. */

@@ -60,8 +60,8 @@ if [ $RANK -eq 1 ] && mkdir swarmed 2>/dev/null; then
     wait -n # for the first one that is killed
     kill -KILL $$
 fi
-while [ ! -e swarmed ]; do sleep 0.05; done
-sleep 0.2
+[ $RANK -ne 1 ] || touch swarm-is-over
+while [ ! -e swarm-is-over ]; do sleep 0.05; done
 SH
 chmod +x swarm
 run srun -N3 --mem=300 --ckptless=spares=1 ./swarm

@@ -156,7 +156,7 @@ static void a_successor_gets_the_roster_of_the_step(void **state) {
     bench_connect(bench, successor);
     bench_wait(bench, &successor->has_roster);
     assert_int_equal(successor->member_count, 3);
-    assert_int_equal(successor->members[1].port, 40001); /* who was there first: the leader knows more */
+    assert_int_equal(successor->members[1].port, 40004); /* that of the node's last helper */
     assert_string_equal(bench->user.text, "");
 }
 
@@ -250,7 +250,8 @@ static void one_that_never_reported_is_named_after_the_jobs_list(void **state) {
 static void no_one_reporting_is_a_timeout_too(void **state) {
     struct bench *bench = *state;
     bench_start(bench, "launch-timeout=1s", 0, 0);
-    bench_wait_text(bench, &bench->answers, "\nfail text=no node has reported within launch-timeout=1s; if no other line");
+    bench_wait_text(bench, &bench->answers,
+                    "\nfail text=no node has reported within launch-timeout=1s; if no other line");
 }
 
 /* ---- the step */
@@ -373,6 +374,39 @@ static void a_launcher_that_was_frozen_judges_nobody(void **state) {
     assert_string_equal(bench->user.text, "ckptless: still here\n");
 }
 
+/* Of three nodes the second leads after the first, then the first one's new helper, on a port of its own. */
+static void another_leader_is_listened_to(void **state) {
+    struct bench *bench = *state;
+    struct wire_message report = { .type = WIRE_REPORT, .report = { .line = "n2 leads now", .json = "" } };
+    bench_start(bench, "spares=1", 0, 0);
+    bench_begin_step(bench, 3);
+    net_close(bench->helpers[0].peer);
+    bench_wait(bench, &bench->helpers[0].is_closed);
+    struct bench_helper *second = &bench->helpers[4], *third = &bench->helpers[5];
+    second->hello = bench->helpers[1].hello;
+    second->hello.from = 1;
+    bench_connect(bench, second);
+    bench_wait(bench, &second->has_roster);
+    bench_send(second, &report);
+    bench_wait_text(bench, &bench->user, "ckptless: n2 leads now\n");
+
+    third->hello = bench->helpers[0].hello;
+    third->hello.hello.port = 40099;
+    third->hello.hello.predecessor = 0;
+    bench_connect(bench, third);
+    bench_wait(bench, &third->has_roster);
+    assert_int_equal(third->leader, 1);
+    net_close(third->peer);
+    bench_wait(bench, &third->is_closed);
+    third->hello.from = 3;
+    third->hello.hello.predecessor = WIRE_NONE;
+    bench_connect(bench, third);
+    bench_wait(bench, &third->has_roster);
+    struct wire_message result = { .type = WIRE_RESULT, .end = { .exit_code = 0, .text = "1" } };
+    bench_send(third, &result);
+    bench_wait_text(bench, &bench->answers, "\nexit code=0 lost=1\n");
+}
+
 static void a_successor_of_the_leaders_helper_ends_the_step(void **state) {
     struct bench *bench = *state;
     bench_start(bench, "spares=1", 0, 0);
@@ -411,6 +445,7 @@ int main(void) {
         T(it_says_nothing_when_srun_goes_with_the_leader),
         T(a_silent_leader_is_lost_and_one_that_pings_is_not),
         T(a_launcher_that_was_frozen_judges_nobody),
+        T(another_leader_is_listened_to),
         T(a_successor_of_the_leaders_helper_ends_the_step),
     };
 #undef T

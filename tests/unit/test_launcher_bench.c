@@ -263,6 +263,7 @@ static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size
         helper->your_id = message.roster.your_id;
         helper->active_nodes = message.roster.active_nodes;
         helper->member_count = message.roster.member_count;
+        helper->leader = message.roster.leader;
         memcpy(helper->members, message.roster.members, message.roster.member_count * sizeof(*helper->members));
         helper->has_roster = true;
     } else {

@@ -388,9 +388,111 @@ static void a_quorum_is_a_majority_or_half_with_the_lowest(void **state) {
     }
 }
 
+static struct wire_message said(enum wire_type type, uint32_t from, uint64_t ballot) {
+    return (struct wire_message){ .type = type, .from = from, .view = { .number = 2, .ballot = ballot } };
+}
+
+/* Of five, the second one has lost its leader, and two have promised it their votes: its ACCEPT is out. */
+static void proposes(struct view *view, uint64_t now_ns) {
+    static const uint32_t ids[5] = { 0, 1, 2, 3, 4 };
+    struct view_output output;
+    assert_true(view_init(view, 1, 5, DEAD_AFTER_NS, ids, 5));
+    assert_true(view_follow(view, now_ns - DEAD_AFTER_NS));
+    view_on_tick(view, now_ns, &output);
+    assert_int_equal(output.message.type, WIRE_VIEW_PREPARE);
+    for (uint32_t from = 3; from <= 4; from++) {
+        struct wire_message promise = said(WIRE_VIEW_PROMISE, from, view->ballot);
+        view_on_message(view, now_ns, &promise, &output);
+    }
+    assert_int_equal(output.message.type, WIRE_VIEW_ACCEPT);
+}
+
+static void a_promise_is_taken_back_while_nobody_can_have_accepted(void **state) {
+    static const uint32_t ids[5] = { 0, 1, 2, 3, 4 };
+    struct view_output output;
+    struct view view;
+    (void)state;
+    assert_true(view_init(&view, 1, 5, DEAD_AFTER_NS, ids, 5));
+    assert_true(view_follow(&view, 0));
+    view_on_tick(&view, DEAD_AFTER_NS, &output);
+    assert_int_equal(output.message.type, WIRE_VIEW_PREPARE);
+    assert_true(view_follow(&view, DEAD_AFTER_NS + MS)); /* the leader lives after all */
+    assert_int_equal(view.promised, VIEW_BALLOT_NONE);
+    assert_int_equal(view.stage, VIEW_IDLE);
+    view_fini(&view);
+}
+
+/* An old answer of the leader comes, and its ACCEPT of another view: others may have accepted ours. */
+static void a_promise_stays_once_others_can_have_accepted(void **state) {
+    static const uint32_t others[4] = { 0, 1, 2, 3 };
+    struct view_output output;
+    struct view view;
+    (void)state;
+    proposes(&view, 1000 * MS);
+    view_on_tick(&view, 1000 * MS + DEAD_AFTER_NS / 4, &output); /* no word came back: again, from the beginning */
+    assert_int_equal(output.message.type, WIRE_VIEW_PREPARE);
+    assert_false(view_follow(&view, 1200 * MS));
+    struct wire_message accept = said(WIRE_VIEW_ACCEPT, 0, VIEW_BALLOT_LEADER);
+    accept.view.members = others;
+    accept.view.member_count = 4;
+    view_on_message(&view, 1200 * MS, &accept, &output);
+    assert_int_equal(output.message.type, WIRE_VIEW_REFUSE);
+    view_fini(&view);
+}
+
+/* What a quorum may have chosen goes before any wish. */
+static void what_has_been_accepted_is_proposed(void **state) {
+    static const uint32_t ids[5] = { 0, 1, 2, 3, 4 }, chosen[4] = { 0, 1, 2, 3 };
+    struct view_output output;
+    struct view view;
+    (void)state;
+    assert_true(view_init(&view, 1, 5, DEAD_AFTER_NS, ids, 5));
+    assert_true(view_follow(&view, 0));
+    view_on_tick(&view, DEAD_AFTER_NS, &output);
+    struct wire_message promise = said(WIRE_VIEW_PROMISE, 3, view.ballot);
+    promise.view.accepted = VIEW_BALLOT_LEADER;
+    promise.view.members = chosen;
+    promise.view.member_count = 4;
+    view_on_message(&view, DEAD_AFTER_NS, &promise, &output);
+    promise = said(WIRE_VIEW_PROMISE, 4, view.ballot);
+    view_on_message(&view, DEAD_AFTER_NS, &promise, &output);
+    assert_int_equal(output.message.type, WIRE_VIEW_ACCEPT);
+    assert_int_equal(output.message.view.member_count, 4);
+    assert_memory_equal(output.message.view.members, chosen, sizeof(chosen));
+    view_fini(&view);
+}
+
+/* Who has missed a decision cannot vote, and says so: the proposer tells it. */
+static void who_is_behind_is_told(void **state) {
+    static const uint32_t ids[3] = { 0, 1, 2 }, next[2] = { 0, 2 };
+    struct view_output output;
+    struct view leader, behind;
+    (void)state;
+    assert_true(view_init(&leader, 0, 3, DEAD_AFTER_NS, ids, 3));
+    assert_true(view_init(&behind, 2, 3, DEAD_AFTER_NS, ids, 3));
+    struct wire_message decided = said(WIRE_VIEW_DECIDED, 1, 0);
+    decided.view.members = next;
+    decided.view.member_count = 2;
+    view_on_message(&leader, MS, &decided, &output);
+    struct wire_message accept = said(WIRE_VIEW_ACCEPT, 0, VIEW_BALLOT_LEADER);
+    accept.view.number = 3;
+    view_on_message(&behind, MS, &accept, &output);
+    assert_int_equal(output.message.type, WIRE_VIEW_REFUSE);
+    struct wire_message refusal = output.message;
+    view_on_message(&leader, MS, &refusal, &output);
+    assert_int_equal(output.message.type, WIRE_VIEW_DECIDED);
+    assert_int_equal(output.message.view.number, 2);
+    view_fini(&leader);
+    view_fini(&behind);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_quorum_is_a_majority_or_half_with_the_lowest),
+        cmocka_unit_test(a_promise_is_taken_back_while_nobody_can_have_accepted),
+        cmocka_unit_test(a_promise_stays_once_others_can_have_accepted),
+        cmocka_unit_test(what_has_been_accepted_is_proposed),
+        cmocka_unit_test(who_is_behind_is_told),
         cmocka_unit_test(random_schedules_agree),
     };
     return cmocka_run_group_tests_name("view", tests, NULL, NULL);
