@@ -37,6 +37,7 @@ tests_scenario_random_SOURCES = \
 	tests/scenario/sim.c \
 	tests/scenario/sim.h \
 	tests/scenario/sim_check.c \
+	tests/scenario/sim_net.c \
 	tests/scenario/sim_program.c
 tests_scenario_random_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la
 

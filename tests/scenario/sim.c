@@ -1,4 +1,4 @@
-/* Time, connections and helpers of the simulator. */
+/* Time and helpers of the simulator. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,9 +68,7 @@ void sim_post(struct sim *sim, struct sim_event event, uint64_t delay_ns) {
     push(sim, event);
 }
 
-static void welcome(struct sim *sim, uint32_t id);
-
-static struct core *new_core(struct sim *sim, uint32_t node) {
+struct core *sim_new_core(struct sim *sim, uint32_t node) {
     struct wire_member members[SIM_NODES_MAX];
     for (uint32_t i = 0; i < sim->node_count; i++) {
         members[i] = (struct wire_member){ .id = sim->nodes[i].id, .node = i, .slot_count = sim->slot_count };
@@ -112,7 +110,7 @@ void sim_init(struct sim *sim, uint64_t seed, bool verbose) {
             (struct sim_node){ .id = i, .off = true, .connection = 1, .lease_end_ns = i == 0 ? UINT64_MAX : 0 };
     }
     for (uint32_t i = 0; i < sim->node_count; i++) {
-        sim->nodes[i].core = new_core(sim, i);
+        sim->nodes[i].core = sim_new_core(sim, i);
         sim->nodes[i].off = false;
         sim_post(sim, (struct sim_event){ .type = SIM_TICK, .node = i, .number = i }, 0);
         sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = i, .number = i == 0 ? 0 : 1 },
@@ -151,66 +149,6 @@ bool sim_is_led(const struct sim *sim) {
     return newest;
 }
 
-static void encode(struct sim *sim, const struct core_action *action, struct sim_event *event) {
-    size_t bound = wire_message_bound(&action->message);
-    event->bytes = malloc(bound);
-    event->byte_count = wire_message_encode(&action->message, event->bytes, bound);
-    if (event->byte_count == 0) {
-        sim->failure = "a message cannot be encoded";
-        sim_say(sim, "%s to helper %u", wire_type_name(action->message.type), action->peer);
-    }
-}
-
-/* Over the connection of a member with its leader, in order; or, what views are agreed on with, by itself. */
-static void send_message(struct sim *sim, uint32_t from, const struct core_action *action) {
-    uint32_t to = action->peer % sim->node_count;
-    struct sim_event event = { .type = SIM_MESSAGE, .from = from, .to = to };
-    if (sim->nodes[to].id != action->peer) {
-        return;
-    }
-    uint64_t at_ns = sim->now_ns + 20000 + sim_random(sim, sim_random(sim, 20) == 0 ? 80 * SIM_MS : sim->latency_ns);
-    if (sim->nodes[from].up && sim->nodes[from].leader == to) {
-        event.node = from;
-    } else if (sim->nodes[to].up && sim->nodes[to].leader == from) {
-        event.node = to;
-    } else if (action->message.type >= WIRE_VIEW_PREPARE || action->message.type == WIRE_END ||
-               action->message.type == WIRE_EVICTED) {
-        event.node = to;
-        event.is_alone = true;
-    } else {
-        return;
-    }
-    if (!event.is_alone) {
-        uint64_t *last_ns = &sim->nodes[event.node].last_ns[event.node == from];
-        *last_ns = at_ns = at_ns > *last_ns ? at_ns : *last_ns;
-    }
-    event.number = sim->nodes[event.node].connection;
-    encode(sim, action, &event);
-    sim_post(sim, event, at_ns - sim->now_ns);
-}
-
-static void seek(struct sim *sim, uint32_t index) {
-    struct sim_node *node = &sim->nodes[index];
-    node->connection++;
-    node->up = false;
-    sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = index, .number = node->connection },
-             sim_random(sim, 20 * SIM_MS));
-}
-
-/* The successor that has just asked has its id, and is there for what is sent to it at once. */
-static void welcome(struct sim *sim, uint32_t id) {
-    uint32_t index = id % sim->node_count;
-    struct sim_node *node = &sim->nodes[index];
-    struct core *old = node->core;
-    node->up = true;
-    node->leader = sim_leader(sim);
-    node->id = id;
-    node->core = new_core(sim, index);
-    node->off = false;
-    core_destroy(old);
-    sim_say(sim, "n%u successor %u", index, id);
-}
-
 static void carry_out(struct sim *sim, uint32_t index, const struct core_action *action, const uint32_t *ranks) {
     struct sim_node *node = &sim->nodes[index];
     switch (action->type) {
@@ -237,7 +175,7 @@ static void carry_out(struct sim *sim, uint32_t index, const struct core_action 
         sim_say(sim, "n%u has leader %u", index, action->peer);
         node->leader = action->peer % sim->node_count;
         if (action->peer != node->id) {
-            seek(sim, index);
+            net_seek(sim, index);
         } else {
             node->up = false;
             node->connection++;
@@ -307,12 +245,12 @@ void sim_core(struct sim *sim, uint32_t index, struct core_event event) {
     memcpy(copies, actions.list, actions.count * sizeof *copies);
     for (uint32_t i = 0; i < actions.count; i++) {
         if (copies[i].type == CORE_ACTION_WELCOME) {
-            welcome(sim, copies[i].peer);
+            net_welcome(sim, copies[i].peer);
         }
     }
     for (uint32_t i = 0; i < actions.count; i++) { /* what is borrowed is used or copied first */
         if (copies[i].type == CORE_ACTION_SEND) {
-            send_message(sim, index, &copies[i]);
+            net_send(sim, index, &copies[i]);
         } else if (copies[i].rank_count > 0) {
             memcpy(ranks[i], copies[i].ranks, copies[i].rank_count * sizeof(uint32_t));
         }
@@ -325,20 +263,6 @@ void sim_core(struct sim *sim, uint32_t index, struct core_event event) {
     free(copies);
     free(ranks);
     arm(sim, index);
-}
-
-void sim_break(struct sim *sim, uint32_t index) {
-    struct sim_node *node = &sim->nodes[index];
-    if (!node->up) {
-        return;
-    }
-    struct sim_node *leader = &sim->nodes[node->leader];
-    sim_say(sim, "n%u connection breaks", index);
-    seek(sim, index);
-    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = leader->id });
-    if (leader->frozen_until_ns <= sim->now_ns) {
-        sim_core(sim, node->leader, (struct core_event){ .type = CORE_EVENT_PEER_CLOSED, .peer = node->id });
-    }
 }
 
 /* Can what is left of the newest view still decide one? */
@@ -380,62 +304,6 @@ void sim_helper_dies(struct sim *sim, uint32_t index, bool successor) {
     }
 }
 
-static void successor_joins(struct sim *sim, uint32_t index, uint32_t dead) {
-    uint32_t leader = sim_leader(sim);
-    struct sim_node *node = &sim->nodes[index];
-    if (sim->nodes[leader].ended) {
-        return;
-    }
-    if (!core_is_leader(sim->nodes[leader].core) || leader == index || sim->nodes[leader].off) { /* nobody leads yet */
-        sim_post(sim, (struct sim_event){ .type = SIM_SUCCESSOR, .node = index, .number = dead }, 20 * SIM_MS);
-        return;
-    }
-    uint32_t connection = node->connection + 1;
-    struct core *old = node->core;
-    *node = (struct sim_node){ .id = WIRE_NONE, .off = true, .connection = connection, .leader = leader };
-    node->core = old;
-    sim_core(sim, leader,
-             (struct core_event){
-                 .type = CORE_EVENT_SUCCESSOR, .node = index, .peer = dead, .slot_count = sim->slot_count });
-    if (node->id == WIRE_NONE) { /* refused */
-        node->id = dead;
-        return;
-    }
-    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = sim->nodes[leader].id });
-}
-
-static void connect_node(struct sim *sim, uint32_t index, uint32_t connection) {
-    struct sim_node *node = &sim->nodes[index];
-    if (node->off || node->connection != connection) {
-        return;
-    }
-    uint32_t id = core_leader(node->core);
-    struct sim_node *leader = &sim->nodes[id % sim->node_count];
-    if (leader->off || leader->id != id || !core_is_leader(leader->core)) { /* not yet, or not any more */
-        sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = index, .number = connection }, 20 * SIM_MS);
-        return;
-    }
-    node->leader = id % sim->node_count;
-    node->up = true;
-    sim_core(sim, node->leader, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = node->id });
-    sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = id });
-}
-
-static void arrive(struct sim *sim, struct sim_event *event) {
-    struct wire_arena arena = { 0 };
-    struct wire_message message;
-    if (event->is_alone || sim->nodes[event->node].connection == event->number) {
-        if (!wire_message_decode(event->bytes, event->byte_count, &arena, &message)) {
-            sim->failure = "a message cannot be decoded";
-        } else {
-            sim_core(sim, event->to, (struct core_event){ .type = CORE_EVENT_MESSAGE, .message = &message });
-        }
-    }
-    wire_arena_fini(&arena);
-    free(event->bytes);
-    event->bytes = NULL;
-}
-
 static uint64_t later(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
@@ -463,7 +331,7 @@ static void happen(struct sim *sim, struct sim_event *event) {
     struct sim_node *node = &sim->nodes[event->node];
     switch (event->type) {
     case SIM_MESSAGE:
-        arrive(sim, event);
+        net_arrive(sim, event);
         break;
     case SIM_TICK:
         if (node->id == event->number) {
@@ -488,10 +356,10 @@ static void happen(struct sim *sim, struct sim_event *event) {
                                       .detail = event->detail });
         break;
     case SIM_CONNECT:
-        connect_node(sim, event->node, event->number);
+        net_connect(sim, event->node, event->number);
         break;
     case SIM_SUCCESSOR:
-        successor_joins(sim, event->node, event->number);
+        net_successor_joins(sim, event->node, event->number);
         break;
     case SIM_FAULT:
         fault_happens(sim);

@@ -2,7 +2,8 @@
  * A tiny simulator of one step: real cores, in-order connections with delays, programs that do what a well-written one
  * does, virtual time. Everything follows from one seed.
  *
- *   sim.c          time, connections, helpers
+ *   sim.c          time, helpers
+ *   sim_net.c      connections
  *   sim_program.c  what a program does
  *   sim_check.c    the judge: invariants only, changes nothing
  *   random.c       which faults, and the test program
@@ -102,6 +103,17 @@ void sim_break(struct sim *sim, uint32_t node); /* the connection of a node; it 
 void sim_off(struct sim *sim, uint32_t node);
 void sim_helper_dies(struct sim *sim, uint32_t node, bool successor);
 void sim_say(const struct sim *sim, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+struct core *sim_new_core(struct sim *sim, uint32_t node);
+
+/* sim_net.c */
+void net_send(struct sim *sim, uint32_t from, const struct core_action *action);
+void net_arrive(struct sim *sim, struct sim_event *event);
+void net_seek(struct sim *sim, uint32_t node); /* its leader is another one, or its connection has broken */
+void net_connect(struct sim *sim, uint32_t node, uint32_t connection);
+void net_successor_joins(struct sim *sim, uint32_t node, uint32_t dead);
+/* The successor that has just asked has its id, and is there for what is sent to it at once. */
+void net_welcome(struct sim *sim, uint32_t id);
 
 /* sim_program.c */
 void program_on_action(struct sim *sim, uint32_t node, const struct core_action *action, const uint32_t *ranks);
