@@ -36,6 +36,7 @@ EXTRA_DIST += slurm_conf_examples/plugstack.conf
 keeper_tests = tests/unit/test_keeper tests/unit/test_keeper_group tests/unit/test_keeper_tree
 check_PROGRAMS += $(keeper_tests)
 TESTS += $(keeper_tests)
+keeper_bench = tests/unit/test_keeper_bench.c tests/unit/test_keeper_bench.h
 keeper_sources = \
 	spank_plugin/descriptors.c \
 	spank_plugin/helper_start.c \
@@ -46,11 +47,11 @@ keeper_sources = \
 	spank_plugin/keeper_input.c \
 	spank_plugin/keeper_signal.c \
 	spank_plugin/keeper_tree.c
-tests_unit_test_keeper_SOURCES = $(keeper_sources) tests/unit/test_keeper.c
+tests_unit_test_keeper_SOURCES = $(keeper_sources) tests/unit/test_keeper.c $(keeper_bench)
 tests_unit_test_keeper_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_keeper_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_keeper_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS)
-tests_unit_test_keeper_group_SOURCES = $(keeper_sources) tests/unit/test_keeper_group.c
+tests_unit_test_keeper_group_SOURCES = $(keeper_sources) tests/unit/test_keeper_group.c $(keeper_bench)
 tests_unit_test_keeper_group_CPPFLAGS = $(AM_CPPFLAGS)
 tests_unit_test_keeper_group_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_keeper_group_LDADD = node_helper/wire/libwire.la $(CMOCKA_LIBS)

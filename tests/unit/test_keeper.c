@@ -2,9 +2,7 @@
  * A keeper as slurmstepd and the helper see it: this test is both. Real processes: the keeper is a fork of the test,
  * its programs are forks of the keeper, and what they have to say comes through their standard output.
  */
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -16,16 +14,14 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "spank_plugin/keeper.h"
+#include "tests/unit/test_keeper_bench.h"
 
-#define DEADLINE_MS 5000
 #define PAGE_BYTES 4096
 #define HEAVY_BYTES (128u << 20)
 
@@ -38,26 +34,11 @@ struct fixture {
     uint32_t launch_timeout_ms;
 };
 
-static uint64_t now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
-static void nap(void) {
-    const struct timespec ms = { .tv_nsec = 1000000 };
-    (void)nanosleep(&ms, NULL);
-}
-
 /* ---- the programs: which one, the variable PROGRAM says */
-
-static void say(const char *text) {
-    (void)!write(STDOUT_FILENO, text, strlen(text));
-}
 
 static void on_usr1(int number) {
     (void)number;
-    say("usr1\n");
+    bench_say("usr1\n");
 }
 
 static void say_surroundings(void) {
@@ -71,7 +52,7 @@ static void say_surroundings(void) {
     snprintf(text, sizeof(text), "RANK=%s OLD=%s page=%d keeper=%d blocked=%d group=%d\n", getenv("RANK"),
              getenv("OLD") ? "set" : "unset", has_page, keeper && atoi(keeper) == getppid(),
              sigismember(&blocked, SIGTERM), getpgrp() == getpid());
-    say(text);
+    bench_say(text);
 }
 
 /* Its memory makes it die slowly. */
@@ -83,7 +64,7 @@ static void leave_daemon(void) {
         if (fork() == 0) {
             (void)mmap(NULL, HEAVY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
             snprintf(text, sizeof(text), "%d\n", (int)getpid());
-            say(text);
+            bench_say(text);
         }
         for (;;) {
             (void)pause();
@@ -102,7 +83,7 @@ static void run_program(void) {
     } else if (strcmp(name, "deaf") == 0) {
         (void)signal(SIGTERM, SIG_IGN);
         (void)signal(SIGUSR1, on_usr1);
-        say("deaf\n");
+        bench_say("deaf\n");
     } else {
         say_surroundings();
     }
@@ -142,37 +123,14 @@ static void start_keeper(struct fixture *f) {
     close(said[1]);
 }
 
-static void listen_at(struct fixture *f) {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    memcpy(address.sun_path + 1, f->address, strlen(f->address));
-    f->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(f->listen_fd, (struct sockaddr *)&address,
-                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(f->address))),
-                     0);
-    assert_int_equal(listen(f->listen_fd, 8), 0);
-}
-
-static void await_readable(int fd) {
-    struct pollfd ready = { .fd = fd, .events = POLLIN };
-    if (poll(&ready, 1, DEADLINE_MS) != 1) {
-        fail_msg("nothing came for %d ms", DEADLINE_MS);
-    }
-}
-
 static struct wire_keeper_message expect(struct fixture *f, enum wire_keeper_type type) {
-    static uint8_t packet[WIRE_KEEPER_PACKET_BYTES_MAX];
-    struct wire_keeper_message message;
-    await_readable(f->helper_fd);
-    ssize_t count = recv(f->helper_fd, packet, sizeof(packet), 0);
-    assert_true(count > 0);
-    assert_true(wire_keeper_decode(packet, (size_t)count, &message));
-    assert_int_equal(message.type, type);
+    struct wire_keeper_message message = bench_receive(f->helper_fd, type);
     assert_int_equal(message.slot, 1);
     return message;
 }
 
 static void accept_keeper(struct fixture *f) {
-    await_readable(f->listen_fd);
+    bench_await_readable(f->listen_fd);
     f->helper_fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
     assert_true(f->helper_fd >= 0);
     assert_int_equal(expect(f, WIRE_KEEPER_HELLO).pid, f->keeper);
@@ -238,38 +196,17 @@ static void expect_cleared(struct fixture *f, uint32_t incarnation) {
     assert_int_equal(expect(f, WIRE_KEEPER_CLEARED).incarnation, incarnation);
 }
 
-static void read_said(struct fixture *f, char *ret_line, size_t capacity) {
-    size_t length = 0;
-    do {
-        await_readable(f->said_fd);
-        assert_true(length + 1 < capacity);
-        assert_int_equal(read(f->said_fd, ret_line + length, 1), 1);
-    } while (ret_line[length++] != '\n');
-    ret_line[length] = '\0';
-}
-
 static int end_of_keeper(struct fixture *f) {
-    int status = -1;
-    uint64_t end_ms = now_ms() + DEADLINE_MS;
-    while (waitpid(f->keeper, &status, WNOHANG) == 0) {
-        if (now_ms() > end_ms) {
-            fail_msg("the keeper does not end");
-        }
-        nap();
-    }
+    int status = bench_end_of(f->keeper, "the keeper");
     f->keeper = 0;
     return status;
 }
 
-static bool is_gone(pid_t pid) {
-    return kill(pid, 0) != 0 && errno == ESRCH;
-}
-
 static void wait_state(pid_t pid, char wanted) {
-    uint64_t end_ms = now_ms() + DEADLINE_MS;
+    uint64_t end_ms = bench_now_ms() + BENCH_DEADLINE_MS;
     char path[64], text[512] = "", *after = NULL;
     do {
-        nap();
+        bench_nap();
         snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
         FILE *file = fopen(path, "re");
         assert_non_null(file);
@@ -277,7 +214,7 @@ static void wait_state(pid_t pid, char wanted) {
         fclose(file);
         after = strrchr(text, ')');
         assert_non_null(after);
-    } while (after[2] != wanted && now_ms() < end_ms);
+    } while (after[2] != wanted && bench_now_ms() < end_ms);
     assert_int_equal(after[2], wanted);
 }
 
@@ -296,7 +233,7 @@ static int set_up(void **state) {
 static int set_up_running(void **state) {
     (void)set_up(state);
     struct fixture *f = *state;
-    listen_at(f);
+    f->listen_fd = bench_listen(f->address);
     start_keeper(f);
     accept_keeper(f);
     return 0;
@@ -325,8 +262,8 @@ static void a_program_gets_what_start_says(void **state) {
     struct fixture *f = *state;
     char line[256];
     pid_t pid = start_program(f, 1, "talk");
-    read_said(f, line, sizeof(line));
-    assert_string_equal(line, "RANK=7 OLD=unset page=1 keeper=1 blocked=0 group=1\n");
+    bench_read_line(f->said_fd, line, sizeof(line));
+    assert_string_equal(line, "RANK=7 OLD=unset page=1 keeper=1 blocked=0 group=1");
     assert_int_equal(kill(pid, SIGKILL), 0);
     expect_exit(f, 1, pid, SIGKILL);
     expect_cleared(f, 1);
@@ -338,7 +275,7 @@ static void a_dead_program_is_reported_and_started_again(void **state) {
         pid_t pid = start_program(f, incarnation, "exit");
         expect_exit(f, incarnation, pid, 3 << 8);
         expect_cleared(f, incarnation);
-        assert_true(is_gone(pid));
+        assert_true(bench_is_gone(pid));
     }
 }
 
@@ -346,11 +283,11 @@ static void the_next_one_waits_until_the_whole_tree_is_gone(void **state) {
     struct fixture *f = *state;
     char line[64];
     pid_t pid = start_program(f, 1, "daemon");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     order_start(f, 2, "talk"); /* while the first one runs */
     expect_exit(f, 1, pid, SIGKILL);
     expect_cleared(f, 1);
-    assert_true(is_gone((pid_t)atoi(line)));
+    assert_true(bench_is_gone((pid_t)atoi(line)));
     assert_int_equal(expect(f, WIRE_KEEPER_STARTED).incarnation, 2);
 }
 
@@ -358,18 +295,18 @@ static void kill_reaches_the_whole_tree(void **state) {
     struct fixture *f = *state;
     char line[64];
     pid_t pid = start_program(f, 1, "daemon");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     tell_simply(f, WIRE_KEEPER_KILL, 0);
     expect_exit(f, 1, pid, SIGKILL);
     expect_cleared(f, 1);
-    assert_true(is_gone((pid_t)atoi(line)));
+    assert_true(bench_is_gone((pid_t)atoi(line)));
 }
 
 static void hold_stops_the_tree_and_continue_lets_it_go(void **state) {
     struct fixture *f = *state;
     char line[64];
     pid_t pid = start_program(f, 1, "daemon");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     tell_simply(f, WIRE_KEEPER_HOLD, 0);
     wait_state(pid, 'T');
     wait_state((pid_t)atoi(line), 'T');
@@ -382,14 +319,14 @@ static void signals_of_slurm_are_passed_on(void **state) {
     struct fixture *f = *state;
     char line[64];
     pid_t pid = start_program(f, 1, "deaf");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     assert_int_equal(kill(f->keeper, SIGUSR1), 0);
     assert_int_equal(expect(f, WIRE_KEEPER_SIGNALLED).status, SIGUSR1); /* before the program can end by it */
-    read_said(f, line, sizeof(line));
-    assert_string_equal(line, "usr1\n");
+    bench_read_line(f->said_fd, line, sizeof(line));
+    assert_string_equal(line, "usr1");
     assert_int_equal(kill(f->keeper, SIGTERM), 0); /* the program ignores it, and so does not end */
     assert_int_equal(expect(f, WIRE_KEEPER_ENDING).status, SIGTERM);
-    assert_false(is_gone(pid));
+    assert_false(bench_is_gone(pid));
     tell_simply(f, WIRE_KEEPER_END, 7 << 8);
     expect_exit(f, 1, pid, SIGKILL);
     expect_cleared(f, 1);
@@ -406,15 +343,15 @@ static void a_parked_program_gets_no_signal(void **state) {
     char line[256];
     f->is_parked = true;
     pid_t pid = start_program(f, 1, "talk");
-    read_said(f, line, sizeof(line));
-    assert_string_equal(line, "RANK=7 OLD=unset page=1 keeper=1 blocked=1 group=1\n");
+    bench_read_line(f->said_fd, line, sizeof(line));
+    assert_string_equal(line, "RANK=7 OLD=unset page=1 keeper=1 blocked=1 group=1");
     assert_int_equal(kill(pid, SIGUSR1), 0); /* as proctrack/linuxproc does */
     assert_int_equal(kill(f->keeper, SIGUSR1), 0);
     assert_int_equal(expect(f, WIRE_KEEPER_SIGNALLED).status, SIGUSR1);
-    assert_false(is_gone(pid));
+    assert_false(bench_is_gone(pid));
     assert_int_equal(kill(f->keeper, SIGTERM), 0);
     assert_int_equal(expect(f, WIRE_KEEPER_ENDING).status, SIGTERM);
-    assert_false(is_gone(pid));
+    assert_false(bench_is_gone(pid));
     tell_simply(f, WIRE_KEEPER_END, 0);
     expect_exit(f, 1, pid, SIGKILL);
     expect_cleared(f, 1);
@@ -427,7 +364,7 @@ static void a_program_that_ends_at_sigterm_ends_the_keeper_like_itself(void **st
     struct fixture *f = *state;
     char line[256];
     pid_t pid = start_program(f, 1, "talk");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     assert_int_equal(kill(f->keeper, SIGTERM), 0);
     assert_int_equal(expect(f, WIRE_KEEPER_ENDING).status, SIGTERM);
     expect_exit(f, 1, pid, SIGTERM);
@@ -443,11 +380,11 @@ static void the_helpers_death_ends_the_tree_and_the_successor_is_found(void **st
     struct fixture *f = *state;
     char line[64];
     pid_t pid = start_program(f, 1, "daemon");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     close(f->helper_fd);
     accept_keeper(f);
-    assert_true(is_gone(pid));
-    assert_true(is_gone((pid_t)atoi(line)));
+    assert_true(bench_is_gone(pid));
+    assert_true(bench_is_gone((pid_t)atoi(line)));
     pid = start_program(f, 2, "exit");
     expect_exit(f, 2, pid, 3 << 8);
 }
@@ -456,20 +393,22 @@ static void nonsense_of_the_helper_is_its_death(void **state) {
     struct fixture *f = *state;
     pid_t pid = start_program(f, 1, "talk");
     assert_int_equal(send(f->helper_fd, "nonsense", 8, MSG_NOSIGNAL), 8);
-    await_readable(f->listen_fd);
+    bench_await_readable(f->listen_fd);
     close(f->helper_fd);
     accept_keeper(f);
-    assert_true(is_gone(pid));
+    assert_true(bench_is_gone(pid));
 }
 
 static void without_a_helper_it_ends_in_words(void **state) {
+    static const char end[] = ": the helper of this node could not be reached within launch-timeout";
     struct fixture *f = *state;
     char line[256];
     f->launch_timeout_ms = 100;
     start_keeper(f);
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     assert_ptr_equal(strstr(line, "ckptless: "), line); /* and the host's name */
-    assert_non_null(strstr(line, ": the helper of this node could not be reached within launch-timeout\n"));
+    assert_non_null(strstr(line, end));
+    assert_string_equal(strstr(line, end), end); /* and nothing after it */
     int status = end_of_keeper(f);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), KEEPER_EXIT_CODE);
@@ -479,9 +418,9 @@ static void a_helper_that_comes_late_is_found(void **state) {
     struct fixture *f = *state;
     start_keeper(f);
     for (int i = 0; i < 50; i++) {
-        nap();
+        bench_nap();
     }
-    listen_at(f);
+    f->listen_fd = bench_listen(f->address);
     accept_keeper(f);
     tell_simply(f, WIRE_KEEPER_END, 0); /* nothing was started */
     assert_int_equal(end_of_keeper(f), 0);

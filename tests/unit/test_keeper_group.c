@@ -3,7 +3,6 @@
  * the test, the keepers are its forks, the programs theirs. What a program has to say comes through its standard
  * output.
  */
-#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,16 +14,14 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "spank_plugin/keeper.h"
+#include "tests/unit/test_keeper_bench.h"
 
-#define DEADLINE_MS 5000
 #define RANKS 3u
 #define FIRST_SLOT 6u /* the task with local id 2 */
 
@@ -36,28 +33,13 @@ struct fixture {
     bool everyone_is_signalled;
 };
 
-static uint64_t now_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
-}
-
-static void nap(void) {
-    const struct timespec ms = { .tv_nsec = 1000000 };
-    (void)nanosleep(&ms, NULL);
-}
-
 /* ---- the programs: which one, the variable PROGRAM says */
-
-static void say(const char *text) {
-    (void)!write(STDOUT_FILENO, text, strlen(text));
-}
 
 static void on_usr1(int number) {
     char text[32];
     (void)number;
     snprintf(text, sizeof(text), "usr1 %s\n", getenv("RANK"));
-    say(text);
+    bench_say(text);
 }
 
 /* "RANK PID of the orphan": a process that no one but its subreaper knows. */
@@ -70,10 +52,10 @@ static void leave_orphan(void) {
             _exit(0);
         }
         while (getppid() != atoi(getenv("CKPTLESS_KEEPER_PID"))) {
-            nap();
+            bench_nap();
         }
         snprintf(text, sizeof(text), "%s %d\n", getenv("RANK"), (int)getpid());
-        say(text);
+        bench_say(text);
         for (;;) {
             (void)pause();
         }
@@ -86,7 +68,7 @@ static void read_input(void) {
     char text[64], line[128];
     ssize_t count = read(STDIN_FILENO, text, sizeof(text) - 1);
     snprintf(line, sizeof(line), "%s read %zd\n", getenv("RANK"), count);
-    say(line);
+    bench_say(line);
 }
 
 static void run_program(void) __attribute__((noreturn));
@@ -101,7 +83,7 @@ static void run_program(void) {
         read_input();
     } else {
         (void)signal(SIGUSR1, on_usr1);
-        say("ready\n");
+        bench_say("ready\n");
     }
     for (;;) {
         (void)pause();
@@ -121,7 +103,7 @@ static void become_task(const struct fixture *f, int said_fd, int input_fd) {
                                     .stepd_pid = getppid(),
                                     .parent_pid = getppid(),
                                     .everyone_is_signalled = f->everyone_is_signalled,
-                                    .launch_timeout_ms = DEADLINE_MS,
+                                    .launch_timeout_ms = BENCH_DEADLINE_MS,
                                     .set_environment = set_environment };
     sigset_t all;
     sigfillset(&all); /* as slurmstepd leaves it */
@@ -136,26 +118,8 @@ static void become_task(const struct fixture *f, int said_fd, int input_fd) {
     _exit(99);
 }
 
-static void await_readable(int fd) {
-    struct pollfd ready = { .fd = fd, .events = POLLIN };
-    if (poll(&ready, 1, DEADLINE_MS) != 1) {
-        fail_msg("nothing came for %d ms", DEADLINE_MS);
-    }
-}
-
-static struct wire_keeper_message receive(int fd, enum wire_keeper_type type) {
-    static uint8_t packet[WIRE_KEEPER_PACKET_BYTES_MAX];
-    struct wire_keeper_message message;
-    await_readable(fd);
-    ssize_t count = recv(fd, packet, sizeof(packet), 0);
-    assert_true(count > 0);
-    assert_true(wire_keeper_decode(packet, (size_t)count, &message));
-    assert_int_equal(message.type, type);
-    return message;
-}
-
 static struct wire_keeper_message expect(struct fixture *f, uint32_t rank, enum wire_keeper_type type) {
-    struct wire_keeper_message message = receive(f->helper_fds[rank], type);
+    struct wire_keeper_message message = bench_receive(f->helper_fds[rank], type);
     assert_int_equal(message.slot, FIRST_SLOT + rank);
     return message;
 }
@@ -163,10 +127,10 @@ static struct wire_keeper_message expect(struct fixture *f, uint32_t rank, enum 
 /* They come in any order, each with a slot of its own. */
 static void accept_keepers(struct fixture *f) {
     for (uint32_t i = 0; i < RANKS; i++) {
-        await_readable(f->listen_fd);
+        bench_await_readable(f->listen_fd);
         int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
         assert_true(fd >= 0);
-        struct wire_keeper_message hello = receive(fd, WIRE_KEEPER_HELLO);
+        struct wire_keeper_message hello = bench_receive(fd, WIRE_KEEPER_HELLO);
         assert_in_range(hello.slot, FIRST_SLOT, FIRST_SLOT + RANKS - 1);
         assert_int_equal(f->helper_fds[hello.slot - FIRST_SLOT], -1);
         f->helper_fds[hello.slot - FIRST_SLOT] = fd;
@@ -203,56 +167,25 @@ static void expect_end(struct fixture *f, uint32_t rank, pid_t pid, int status) 
     (void)expect(f, rank, WIRE_KEEPER_CLEARED);
 }
 
-static void read_said(struct fixture *f, char *ret_line, size_t capacity) {
-    size_t length = 0;
-    do {
-        await_readable(f->said_fd);
-        assert_true(length + 1 < capacity);
-        assert_int_equal(read(f->said_fd, ret_line + length, 1), 1);
-    } while (ret_line[length++] != '\n');
-    ret_line[length - 1] = '\0';
-}
-
 static void end_rank(struct fixture *f, uint32_t rank, int32_t status) {
     tell(f, rank, (struct wire_keeper_message){ .type = WIRE_KEEPER_END, .status = status });
 }
 
 static int end_of_task(struct fixture *f) {
-    int status = -1;
-    uint64_t end_ms = now_ms() + DEADLINE_MS;
-    while (waitpid(f->task, &status, WNOHANG) == 0) {
-        if (now_ms() > end_ms) {
-            fail_msg("the task does not end");
-        }
-        nap();
-    }
+    int status = bench_end_of(f->task, "the task");
     f->task = 0;
     return status;
 }
 
-static bool is_gone(pid_t pid) {
-    return kill(pid, 0) != 0 && errno == ESRCH;
-}
-
 static void await_gone(pid_t pid) {
-    uint64_t end_ms = now_ms() + DEADLINE_MS;
-    while (!is_gone(pid)) {
-        if (now_ms() > end_ms) {
+    uint64_t end_ms = bench_now_ms() + BENCH_DEADLINE_MS;
+    while (!bench_is_gone(pid)) {
+        if (bench_now_ms() > end_ms) {
             fail_msg("process %d does not end", (int)pid);
         }
         (void)waitpid(pid, NULL, WNOHANG); /* where it is ours to reap */
-        nap();
+        bench_nap();
     }
-}
-
-static void listen_at(struct fixture *f) {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    memcpy(address.sun_path + 1, f->address, strlen(f->address));
-    f->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    assert_int_equal(bind(f->listen_fd, (struct sockaddr *)&address,
-                          (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(f->address))),
-                     0);
-    assert_int_equal(listen(f->listen_fd, 8), 0);
 }
 
 static int set_up_as(void **state, bool everyone_is_signalled) {
@@ -266,7 +199,7 @@ static int set_up_as(void **state, bool everyone_is_signalled) {
     for (uint32_t i = 0; i < RANKS; i++) {
         f->helper_fds[i] = -1;
     }
-    listen_at(f);
+    f->listen_fd = bench_listen(f->address);
     assert_int_equal(pipe(said), 0);
     assert_int_equal(pipe(input), 0);
     f->task = fork();
@@ -322,18 +255,18 @@ static void an_end_takes_the_orphans_of_its_own_rank_only(void **state) {
         unsigned rank;
         int orphan;
         programs[i] = start_program(f, i, 1, "orphan");
-        read_said(f, line, sizeof(line));
+        bench_read_line(f->said_fd, line, sizeof(line));
         assert_int_equal(sscanf(line, "%u %d", &rank, &orphan), 2);
         assert_int_equal(rank, i);
         orphans[i] = (pid_t)orphan;
     }
     assert_int_equal(kill(programs[1], SIGKILL), 0);
     expect_end(f, 1, programs[1], SIGKILL);
-    assert_true(is_gone(orphans[1]));
+    assert_true(bench_is_gone(orphans[1]));
     (void)start_program(f, 1, 2, "talk");
     for (uint32_t i = 0; i < RANKS; i += 2) {
-        assert_false(is_gone(programs[i]));
-        assert_false(is_gone(orphans[i]));
+        assert_false(bench_is_gone(programs[i]));
+        assert_false(bench_is_gone(orphans[i]));
     }
 }
 
@@ -342,11 +275,11 @@ static void each_rank_gets_a_signal_of_slurm_once(void **state) {
     char line[64], seen[RANKS + 1] = "";
     for (uint32_t i = 0; i < RANKS; i++) {
         (void)start_program(f, i, 1, "talk");
-        read_said(f, line, sizeof(line));
+        bench_read_line(f->said_fd, line, sizeof(line));
     }
     assert_int_equal(kill(f->task, SIGUSR1), 0);
     for (uint32_t i = 0; i < RANKS; i++) {
-        read_said(f, line, sizeof(line));
+        bench_read_line(f->said_fd, line, sizeof(line));
         assert_int_equal(strncmp(line, "usr1 ", 5), 0);
         assert_null(strchr(seen, line[5]));
         seen[i] = line[5];
@@ -363,12 +296,12 @@ static void each_rank_gets_a_signal_of_slurm_once(void **state) {
 
 /* The task has taken all its signals in. */
 static void await_taken(pid_t pid) {
-    uint64_t end_ms = now_ms() + DEADLINE_MS;
+    uint64_t end_ms = bench_now_ms() + BENCH_DEADLINE_MS;
     char path[64], line[256];
     unsigned long long pending = 1;
     snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    while (pending != 0 && now_ms() < end_ms) {
-        nap();
+    while (pending != 0 && bench_now_ms() < end_ms) {
+        bench_nap();
         FILE *file = fopen(path, "re");
         assert_non_null(file);
         while (fgets(line, sizeof(line), file) && sscanf(line, "ShdPnd: %llx", &pending) != 1) {
@@ -383,15 +316,15 @@ static void nothing_is_passed_on_where_slurm_signals_everyone(void **state) {
     struct fixture *f = *state;
     char line[64];
     pid_t program = start_program(f, 0, 1, "talk");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     assert_int_equal(kill(f->task, SIGTERM), 0);
     await_taken(f->task);
     assert_int_equal(kill(f->keepers[0], SIGTERM), 0);
     assert_int_equal(expect(f, 0, WIRE_KEEPER_ENDING).status, SIGTERM);
     assert_int_equal(kill(program, SIGUSR1), 0);
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     assert_string_equal(line, "usr1 0");
-    assert_false(is_gone(program));
+    assert_false(bench_is_gone(program));
 }
 
 static void the_task_ends_like_the_worst_of_its_ranks(void **state) {
@@ -434,14 +367,14 @@ static void a_killed_task_takes_its_keepers_and_their_trees_along(void **state) 
     struct fixture *f = *state;
     char line[64];
     pid_t program = start_program(f, 2, 1, "orphan");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     assert_int_equal(kill(f->task, SIGKILL), 0);
     (void)end_of_task(f);
     for (uint32_t i = 0; i < RANKS; i++) {
         await_gone(f->keepers[i]);
     }
-    assert_true(is_gone(program));
-    assert_true(is_gone((pid_t)atoi(line + 2)));
+    assert_true(bench_is_gone(program));
+    assert_true(bench_is_gone((pid_t)atoi(line + 2)));
 }
 
 static void the_first_rank_has_the_tasks_input(void **state) {
@@ -449,10 +382,10 @@ static void the_first_rank_has_the_tasks_input(void **state) {
     char line[64];
     assert_int_equal(write(f->input_fd, "abc", 3), 3);
     (void)start_program(f, 1, 1, "read");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     assert_string_equal(line, "1 read 0");
     (void)start_program(f, 0, 1, "read");
-    read_said(f, line, sizeof(line));
+    bench_read_line(f->said_fd, line, sizeof(line));
     assert_string_equal(line, "0 read 3");
 }
 
