@@ -142,6 +142,7 @@ static void start_successor(struct keeper *keeper) {
         give_up(keeper, KEEPER_EXIT_CODE << 8);
     }
     keeper->starts_in_vain++;
+    keeper->helper_pid = pid;
     keeper->helper_fd = descriptors_raise((int)syscall(SYS_pidfd_open, pid, 0));
 }
 
@@ -391,6 +392,7 @@ bool keeper_run(const struct keeper_config *config) {
         free(keeper);
         return false;
     }
+    keeper->helper_pid = config->helper_pid;
     if (config->helper_pid) {
         keeper->helper_fd = descriptors_raise((int)syscall(SYS_pidfd_open, config->helper_pid, 0));
     }

@@ -23,11 +23,13 @@ void keeper_link_close(struct keeper *keeper) {
     keeper->socket_fd = -1;
 }
 
-/* Any process may take an abstract name: only the user's own counts. */
+/* Any process may take an abstract name: only the user's own counts. And a helper that is being killed can still be
+ * connected to while its successor, who has been started already, waits for the name. */
 static bool check_peer(struct keeper *keeper, int fd) {
     struct ucred peer;
     socklen_t length = sizeof(peer);
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.uid != geteuid()) {
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0 || peer.uid != geteuid() ||
+        (keeper->helper_pid != 0 && peer.pid != keeper->helper_pid)) {
         return false;
     }
     if (keeper->helper_fd >= 0) {

@@ -30,7 +30,8 @@ struct fixture {
     int listen_fd, helper_fd; /* the helper's */
     int said_fd;              /* what the programs write */
     pid_t keeper;
-    bool is_parked; /* what is started */
+    pid_t started_helper; /* what the keeper takes for the helper that it has started; 0: none */
+    bool is_parked;       /* what is started */
     uint32_t launch_timeout_ms;
 };
 
@@ -110,6 +111,7 @@ static void start_keeper(struct fixture *f) {
                                         .stepd_pid = getppid(),
                                         .parent_pid = getppid(),
                                         .launch_timeout_ms = f->launch_timeout_ms,
+                                        .helper_pid = f->started_helper,
                                         .set_environment = set_environment };
         snprintf(config.address, sizeof(config.address), "%s", f->address);
         (void)dup2(said[1], STDOUT_FILENO);
@@ -414,6 +416,43 @@ static void without_a_helper_it_ends_in_words(void **state) {
     assert_int_equal(WEXITSTATUS(status), KEEPER_EXIT_CODE);
 }
 
+/* A helper that waits for a line on `go_fd`, listens, and ends well when a keeper has said HELLO. */
+static pid_t start_helper(const struct fixture *f, int go_fd) {
+    char line[8];
+    pid_t pid = fork();
+    if (pid == 0) {
+        bench_read_line(go_fd, line, sizeof(line));
+        int listen_fd = bench_listen(f->address);
+        bench_await_readable(listen_fd);
+        (void)bench_receive(accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC), WIRE_KEEPER_HELLO);
+        _exit(0);
+    }
+    return pid;
+}
+
+/* A helper that is being killed can be connected to for a moment. Its successor must not be taken for a dead one then:
+ * there would be two. */
+static void only_the_helper_that_it_has_started_is_spoken_to(void **state) {
+    struct fixture *f = *state;
+    char scrap[8];
+    int go[2];
+    assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+    f->started_helper = start_helper(f, go[0]);
+    f->listen_fd = bench_listen(f->address);
+    start_keeper(f);
+    bench_await_readable(f->listen_fd);
+    int fd = accept4(f->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    bench_await_readable(fd);
+    assert_int_equal(recv(fd, scrap, sizeof(scrap), 0), 0); /* closed without a word */
+    close(fd);
+    close(f->listen_fd);
+    f->listen_fd = -1;
+    assert_int_equal(write(go[1], "go\n", 3), 3);
+    assert_int_equal(bench_end_of(f->started_helper, "the helper"), 0);
+    close(go[0]);
+    close(go[1]);
+}
+
 static void a_helper_that_comes_late_is_found(void **state) {
     struct fixture *f = *state;
     start_keeper(f);
@@ -441,6 +480,7 @@ int main(void) {
         T(nonsense_of_the_helper_is_its_death),
         cmocka_unit_test_setup_teardown(without_a_helper_it_ends_in_words, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_helper_that_comes_late_is_found, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(only_the_helper_that_it_has_started_is_spoken_to, set_up, tear_down),
     };
 #undef T
     return cmocka_run_group_tests_name("keeper", tests, NULL, NULL);
