@@ -264,6 +264,8 @@ static void drain_queue(struct core *core) {
 struct core_actions core_step(struct core *core, const struct core_event *event) {
     assert(event->now_ns >= core->now_ns);
     core->now_ns = event->now_ns;
+    core->ticked_ns = core->has_begun ? core->ticked_ns : core->now_ns;
+    core->has_begun = true;
     core->action_count = 0;
     if (core->now_ns - core->ticked_ns > core->config.dead_after_ns / 2) {
         lease_after_stall(core);

@@ -176,7 +176,7 @@ struct core {
 
     uint32_t slot_count;
     struct member_slot *slots;
-    bool connected, held, ending_sent;
+    bool has_begun, connected, held, ending_sent;
     bool ended;    /* END has come */
     bool killed;   /* ... and the programs with it: nothing more to say */
     bool finished; /* END because every rank has finished */

@@ -86,7 +86,8 @@ static bool is_alone(const struct core *core) {
     return leader == NULL || (leader->quorum_end_ns != CORE_NEVER && !assembles);
 }
 
-/* The whole step may have been suspended: the answer to a heartbeat of now tells, and nobody runs for leader so long. */
+/* The whole step may have been suspended: the answer to a heartbeat of now tells, and nobody runs for leader so long.
+ */
 void lease_after_stall(struct core *core) {
     uint64_t dead_after_ns = core->config.dead_after_ns;
     core->patience_ns = core->now_ns + core->config.heartbeat_ns;

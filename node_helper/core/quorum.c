@@ -6,6 +6,8 @@
  */
 #include "node_helper/core/core_internal.h"
 
+#define PAUSE_NS_PER_MEMBER 500u /* looking at all of them takes a hundredth of that */
+
 void quorum_on_heartbeat(struct lead_member *member, const struct wire_heartbeat *heartbeat) {
     member->strays = heartbeat->leader_ns == WIRE_NOT_FOLLOWING;
     if (!member->strays && heartbeat->leader_ns > member->echo_ns) {
@@ -58,7 +60,7 @@ void quorum_renew(struct core *core) {
     if (core->now_ns < leader->renew_ns && !is_short) {
         return;
     }
-    leader->renew_ns = core->now_ns + core->config.heartbeat_ns / 8;
+    leader->renew_ns = core->now_ns + (uint64_t)core->view.members.count * PAUSE_NS_PER_MEMBER;
     uint64_t stamp_ns = echoed_ns(core);
     if (stamp_ns == CORE_NEVER) {
         leader->quorum_end_ns = CORE_NEVER;

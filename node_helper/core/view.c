@@ -117,6 +117,7 @@ static void adopt(struct view *view, uint64_t now_ns, uint32_t number, const str
     view->attempts = 0;
     view->highest = VIEW_BALLOT_NONE;
     view->bound_ns = now_ns + view->dead_after_ns; /* time for the new leader */
+    view->yield_ns = 0;
     output->decided = true;
     output->former = &view->former;
 }
@@ -128,8 +129,12 @@ static void give_way(struct view *view, uint64_t now_ns, uint32_t proposer) {
     if (proposer != view->self) {
         view->stage = VIEW_IDLE;
         view->retry_ns = NEVER;
-        view->patience_ns = now_ns + view->dead_after_ns / 2;
+        view->yield_ns = now_ns + view->dead_after_ns / 2;
     }
+}
+
+static uint64_t quiet_until_ns(const struct view *view) {
+    return view->yield_ns > view->patience_ns ? view->yield_ns : view->patience_ns;
 }
 
 /* Whether a proposer other than the leader is to be heard at all yet. */
@@ -276,7 +281,7 @@ void view_propose(struct view *view, uint64_t now_ns, const uint32_t *ids, uint3
                   struct view_output *ret_output) {
     *ret_output = (struct view_output){ .peer = WIRE_NONE };
     set_members(&view->wish, ids, count, view->capacity);
-    if (view->stage != VIEW_IDLE || now_ns < view->patience_ns || !view_contains(view, view->self)) {
+    if (view->stage != VIEW_IDLE || now_ns < quiet_until_ns(view) || !view_contains(view, view->self)) {
         return;
     }
     if (view_leader(view) == view->self && view->promised <= VIEW_BALLOT_LEADER && view->attempts == 0) {
@@ -346,7 +351,8 @@ static uint64_t candidacy_ns(const struct view *view) {
     if (at == WIRE_NONE || at == 0 || view->bound_ns == NEVER) {
         return NEVER;
     }
-    uint64_t first_ns = view->bound_ns > view->patience_ns ? view->bound_ns : view->patience_ns;
+    uint64_t quiet_ns = quiet_until_ns(view);
+    uint64_t first_ns = view->bound_ns > quiet_ns ? view->bound_ns : quiet_ns;
     return first_ns + (at - 1) * (view->dead_after_ns / 10);
 }
 

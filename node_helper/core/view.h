@@ -43,7 +43,8 @@ struct view {
     uint64_t floor;              /* what `promised` was before own ballots that asked and did nothing more */
     struct view_members accepted_members;
     uint64_t bound_ns;    /* until then it answers nobody but the leader */
-    uint64_t patience_ns; /* until then it leaves the proposing to another */
+    uint64_t yield_ns;    /* until then it leaves the proposing of this view to another, who is at it */
+    uint64_t patience_ns; /* until then it proposes nothing at all */
 
     /* As a proposer of view number + 1. */
     enum view_stage stage;

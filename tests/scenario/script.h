@@ -33,6 +33,8 @@ struct script_node {
     struct script_program programs[SLOTS_MAX];
 };
 
+#define SCRIPT_BOOT_NS (3600ull * 1000000000u) /* the machines have been up for a while: no clock begins at 0 */
+
 struct script_packet {
     uint32_t from_node, to_node;
     struct wire_arena arena;
@@ -43,7 +45,7 @@ struct script {
     struct script_node nodes[NODES_MAX];
     uint32_t node_count, spare_count, slot_count;
     struct core_config config;
-    uint64_t now_ns;
+    uint64_t now_ns; /* a transcript counts from SCRIPT_BOOT_NS */
     bool hold_starts, hold_pulls, hold_reloads, uses_library;
     uint32_t odd_layout_rank;
     uint64_t load_step[NODES_MAX * SLOTS_MAX];

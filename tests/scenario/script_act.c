@@ -1,6 +1,7 @@
 /*
  * What a core's actions do to the programs, and what the transcript says of them; see script.h.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,8 +39,12 @@ void script_program_recovers(uint32_t node, uint32_t slot) {
     script_program_event(node, slot, CORE_EVENT_ARRIVED, program->epoch);
 }
 
+static uint64_t script_ms(void) {
+    return (script.now_ns - SCRIPT_BOOT_NS) / NS_PER_MS;
+}
+
 static void begin_line(uint32_t node) {
-    fprintf(script.out, "> %6llu n%u ", (unsigned long long)(script.now_ns / NS_PER_MS), node);
+    fprintf(script.out, "> %6" PRIu64 " n%u ", script_ms(), node);
 }
 
 static void print_list(const uint32_t *list, uint32_t count) {
@@ -109,8 +114,8 @@ static void on_start(uint32_t node, const struct core_action *action) {
 
 static void on_pull(uint32_t node, const struct core_action *action) {
     struct script_program *program = &script.nodes[node].programs[action->slot];
-    fprintf(script.out, "> %6llu n%u PULL rank %u step %llu from ", (unsigned long long)(script.now_ns / NS_PER_MS),
-            node, action->rank, (unsigned long long)action->step);
+    fprintf(script.out, "> %6" PRIu64 " n%u PULL rank %u step %llu from ", script_ms(), node, action->rank,
+            (unsigned long long)action->step);
     print_list(action->ranks, action->rank_count);
     fprintf(script.out, "\n");
     program->pull_step = action->step;

@@ -198,7 +198,7 @@ void script_forget(void) {
     memset(script.nodes, 0, sizeof script.nodes);
     memset(script.load_step, 0, sizeof script.load_step);
     script.node_count = 0;
-    script.now_ns = 0;
+    script.now_ns = SCRIPT_BOOT_NS;
     script.hold_starts = script.hold_pulls = script.hold_reloads = false;
     script.odd_layout_rank = WIRE_NONE - 1;
 }
