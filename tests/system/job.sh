@@ -141,16 +141,21 @@ events() {
     jq -r "select(.event == \"$1\") | ${2:-.event}" "$timeline"
 }
 
+# trained_as_wanted WHAT: a step that rank 0 has got from a peer, instead of doing it, has no line: lines may be missing,
+# none may differ.
+trained_as_wanted() {
+    is "$(trained | grep ^final)" "$(grep ^final <<<"$wanted")" \
+        "$1: the weights are those of the undisturbed run, bit by bit"
+    is "$(comm -23 <(trained) <(echo "$wanted"))" "" "$1: and so is each step's loss"
+}
+
 # has_survived WHAT [SECONDS]: the end of the job and of the training, and that nothing shows but lines. SECONDS: until
 # the training is over.
 has_survived() {
     local what=$1 good=0 failures_before=$tap_failures
     ok "$what: training reaches its end" wait_for "${2:-60}" said '^final'
     ok "$what: and 20 s later at most the job has ended" wait_for 20 job_is_gone || scancel "$job"
-    is "$(trained | grep ^final)" "$(grep ^final <<<"$wanted")" \
-        "$what: the weights are those of the undisturbed run, bit by bit"
-    # A step that rank 0 has got from a peer, instead of doing it, has no line: lines may be missing, none may differ.
-    is "$(comm -23 <(trained) <(echo "$wanted"))" "" "$what: and so is each step's loss"
+    trained_as_wanted "$what"
     is "$(job_fact JobState) $(job_fact ExitCode) $(job_fact Restarts)" "COMPLETED 0:0 0" \
         "$what: Slurm counts it as completed, exit code 0, no requeue"
     ok "$what: each line of the timeline is a JSON object" jq -e 'type == "object"' "$timeline"

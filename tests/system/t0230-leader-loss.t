@@ -40,7 +40,7 @@ goes_on() {
     }
     wait $step
     is $? 0 "$what: with 0"
-    is "$(trained)" "$wanted" "$what: each step and the weights are those of the undisturbed run"
+    trained_as_wanted "$what"
     is "$(grep -c '^ckptless: n2 leads now' "$out")" 1 "$what: one line says who leads"
     is "$(grep -c "^ckptless: lost $2" "$out")" 1 "$what: one line names the loss" || note "$(grep ckptless "$out")"
     is "$(grep -c '^ckptless: resumed at step' "$out")" 1 "$what: and one the recovery"
@@ -83,12 +83,13 @@ begin twice
 reached 50
 kill -KILL "$(pids_of 1 ckptlessd)"
 ok "two leaders: the first helper is killed, and the job resumes" resumed 1
+ok "two leaders: its successor is a spare" wait_for 20 said '^ckptless: spare n1: a new helper has joined'
 "$top/lab/kill-node" 2
 ok "two leaders: then the second node goes, and the job resumes" resumed 2 || note "$(grep ckptless "$out")"
 ok "two leaders: srun ends" wait_for 30 srun_is_gone || scancel "$job"
 wait $step
 is $? 0 "two leaders: with 0"
-is "$(trained)" "$wanted" "two leaders: each step and the weights are those of the undisturbed run"
+trained_as_wanted "two leaders"
 is "$(grep -c '^ckptless: n[23] leads now' "$out")" 2 "two leaders: two lines say who leads"
 ok "two leaders: n2 comes back" all_back
 

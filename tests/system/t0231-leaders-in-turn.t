@@ -42,7 +42,7 @@ done
 ok "srun ends" wait_for 60 srun_is_gone || scancel "$(squeue -h -o %i)"
 wait $step
 is $? 0 "with 0"
-is "$(trained)" "$wanted" "each step and the weights are those of the undisturbed run"
+trained_as_wanted "in turn"
 is "$(grep -oP '^ckptless: \K[^ ]+(?= leads now)' "$out" | xargs)" "${leads[*]}" "one after the other has led, a successor last"
 
 done_clean
