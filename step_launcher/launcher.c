@@ -78,8 +78,7 @@ static void send_roster(struct launcher *launcher, struct net_peer *peer, uint32
 
 static void begin_step(struct launcher *launcher) {
     struct rollcall *rollcall = &launcher->rollcall;
-    struct rollcall_node *first = &rollcall->nodes[0];
-
+    struct rollcall_node *first = &rollcall->nodes[rollcall_first_leader(rollcall)];
     char why[WIRE_TEXT_BYTES];
 
     if (!rollcall_is_even(rollcall, why, sizeof(why))) {
@@ -96,7 +95,7 @@ static void begin_step(struct launcher *launcher) {
     (void)event_del(launcher->limit);
     net_set_frame_max(first->peer, REPORT_BYTES_MAX);
     for (uint32_t i = 0; i < rollcall->node_count; i++) {
-        send_roster(launcher, rollcall->nodes[i].peer, i);
+        send_roster(launcher, rollcall->nodes[i].peer, launcher->members[i].id);
     }
 }
 
@@ -149,7 +148,7 @@ static void on_hello(struct launcher *launcher, struct net_peer *peer, uint32_t 
             net_set_frame_max(peer, REPORT_BYTES_MAX);
             leader_on_return(&launcher->leader, peer, from, hello->host);
         }
-        send_roster(launcher, peer, hello->predecessor == WIRE_NONE ? hello->node : WIRE_NONE);
+        send_roster(launcher, peer, hello->predecessor == WIRE_NONE ? launcher->members[hello->node].id : WIRE_NONE);
         break;
     case ROLLCALL_MISFIT:
         refuse(peer, why);

@@ -1,5 +1,5 @@
 /*
- * ckptless-launch after the roster: what the leader (at first the helper of node 0) says, and whether there still is
+ * ckptless-launch after the roster: what the leader says, and whether there still is
  * one. Its lines go to the user, its JSON objects into the timeline, its result to srun's side; when it is silent and
  * no other comes in its place, the step ends.
  */
@@ -32,7 +32,7 @@ struct leader {
     void (*on_over)(void *arg); /* the result is known, or the leader is lost: nothing more will come from it */
     void *arg;
     struct net_peer *peer; /* NULL: closed */
-    uint32_t id;           /* of the helper; at first that of node 0 */
+    uint32_t id;           /* of the helper; at first 0 */
     char host[WIRE_NAME_BYTES];
     bool is_over;
     struct event *tick;    /* looks for silence */

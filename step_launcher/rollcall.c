@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "node_helper/net/net.h"
+#include "node_helper/wire/wire_helper.h"
 #include "step_launcher/hostlist.h"
 
 #define LEADERS_NODES_MIN 3u /* of two nodes the second cannot know whether it is the last */
@@ -50,6 +51,11 @@ static bool make_table(struct rollcall *rollcall, const struct wire_hello *hello
     return rollcall->nodes != NULL;
 }
 
+uint32_t rollcall_first_leader(const struct rollcall *rollcall) {
+    bool on_spare = rollcall->spare_nodes > 0 && rollcall->node_count >= LEADERS_NODES_MIN;
+    return on_spare ? rollcall->node_count - 1 : 0;
+}
+
 /* The roster is fixed: it is asked for again, or a successor asks. */
 static enum rollcall_verdict accept_late(const struct rollcall *rollcall, struct rollcall_node *node,
                                          const struct wire_hello *hello, char *ret_why, size_t why_capacity) {
@@ -85,7 +91,7 @@ enum rollcall_verdict rollcall_accept(struct rollcall *rollcall, const struct wi
         if (verdict != ROLLCALL_ROSTER) {
             return verdict;
         }
-    } else if (hello->predecessor != WIRE_NONE && hello->node == 0) {
+    } else if (hello->predecessor != WIRE_NONE && hello->node == rollcall_first_leader(rollcall)) {
         snprintf(ret_why, why_capacity, "the helper of %s has died during the launch", name_of(hello));
         return ROLLCALL_MISFIT;
     } else if (node->peer != NULL && hello->predecessor == WIRE_NONE && hello->port != node->hello.port) {
@@ -202,7 +208,8 @@ struct wire_member *rollcall_members(const struct rollcall *rollcall) {
 
     for (uint32_t i = 0; members != NULL && i < rollcall->node_count; i++) {
         const struct rollcall_node *node = &rollcall->nodes[i];
-        members[i].id = members[i].node = i;
+        members[i].id = wire_helper_id(i, rollcall->node_count, rollcall_first_leader(rollcall));
+        members[i].node = i;
         members[i].slot_count = node->hello.slot_count;
         members[i].port = node->hello.port;
         memcpy(members[i].host, node->hello.host, sizeof(members[i].host));

@@ -49,6 +49,9 @@ bool rollcall_is_full(const struct rollcall *rollcall);
 bool rollcall_is_even(const struct rollcall *rollcall, char *ret_why, size_t why_capacity);
 /* "2 of 5 nodes (n3, node 4) have not": who has not reported; host names where they are known. */
 void rollcall_name_missing(const struct rollcall *rollcall, char *ret_text, size_t capacity);
+/* Where the helper is that leads first: on the last spare, which has nothing else to do and is the last to get a rank.
+ * Without one, or where the other nodes are too few to go on without it, on the first node. */
+uint32_t rollcall_first_leader(const struct rollcall *rollcall);
 /* The members for a ROSTER, node_count of them, the caller's to free; NULL: out of memory. Blocks for a name look-up
  * in one case only: a helper came over loopback and others did not. */
 struct wire_member *rollcall_members(const struct rollcall *rollcall);

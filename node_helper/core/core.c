@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "node_helper/core/core_internal.h"
+#include "node_helper/wire/wire_helper.h"
 
 static void *zeroed(size_t count, size_t bytes) {
     return calloc(count > 0 ? count : 1, bytes);
@@ -50,6 +51,7 @@ static enum core_result create_leader_room(struct core *core, const struct core_
         }
     }
     leader->member_count = config->member_count;
+    leader->first_node = core->first_node;
     return CORE_OK;
 }
 
@@ -61,9 +63,12 @@ static enum core_result fill(struct core *core, const struct core_config *config
     core->node_count = config->member_count;
     core->lease_end_ns = core->held_ns = CORE_NEVER;
     bool found = false;
+    while (core->first_node + 1 < core->node_count && config->members[core->first_node].id % core->node_count != 0) {
+        core->first_node++;
+    }
     for (uint32_t i = 0; i < config->member_count; i++) {
         const struct wire_member *member = &config->members[i];
-        if (member->node != i || member->id % core->node_count != i) {
+        if (member->node != i || core_node_of(core, member->id) != i) {
             return CORE_ERR_CONFIG;
         }
         if (member->node < config->active_nodes) {
@@ -80,10 +85,11 @@ static enum core_result fill(struct core *core, const struct core_config *config
 static bool create_view(struct core *core, const struct core_config *config) {
     for (uint32_t i = 0; i < core->node_count; i++) {
         core->last_ids[i] = config->members[i].id;
+        core->members[i] = i; /* the first view, should this helper be in it */
     }
     bool is_successor = core->self >= core->node_count;
     core->was_in = !is_successor;
-    return view_init(&core->view, core->self, core->node_count, config->dead_after_ns, core->last_ids,
+    return view_init(&core->view, core->self, core->node_count, config->dead_after_ns, core->members,
                      is_successor ? 0 : core->node_count);
 }
 
@@ -238,6 +244,11 @@ static void dispatch(struct core *core, const struct core_event *event) {
             emit_to_leader(core, &(struct wire_message){ .type = WIRE_ENDING });
         }
         break;
+    case CORE_EVENT_UNSETTLED:
+        if (core->leader != NULL && core->leader->phase == LEAD_RUNNING) {
+            leader_want_epoch(core, 0);
+        }
+        break;
     case CORE_EVENT_ATTACHED:
     case CORE_EVENT_STAYS:
     case CORE_EVENT_ARRIVED:
@@ -324,7 +335,7 @@ uint32_t core_leader(const struct core *core) {
 }
 
 uint32_t core_node_of(const struct core *core, uint32_t helper) {
-    return helper == WIRE_NONE ? WIRE_NONE : helper % core->node_count;
+    return helper == WIRE_NONE ? WIRE_NONE : wire_helper_node(helper, core->node_count, core->first_node);
 }
 
 struct core_seat_info core_seat(const struct core *core, uint32_t rank) {

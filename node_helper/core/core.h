@@ -28,8 +28,7 @@ struct core_config {
     uint32_t self;         /* own helper id; member_count or more: a successor, which is in no view yet */
     uint32_t leader;       /* id of the leader: 0 for those of the roll call, for a successor who has welcomed it */
     uint32_t member_count; /* nodes of the step */
-    /* One entry a node, by node: its last helper, alive or not; self included. Ids: the first helper of node n has id
-     * n, each successor the id before + member_count. */
+    /* One entry a node, by node: its last helper, alive or not; self included. Ids: wire_helper.h. */
     const struct wire_member *members;
     uint32_t active_nodes; /* nodes 0 .. active_nodes - 1 hold the ranks at the first start; the rest is parked */
     enum core_park park;
@@ -59,6 +58,8 @@ enum core_event_type {
     CORE_EVENT_FINISHED,    /* slot: its program called ckptless_finish */
     CORE_EVENT_SLOT_ENDED,  /* slot: the program of `incarnation` is gone; cause, detail. Once per incarnation */
     CORE_EVENT_ENDING,      /* Slurm is ending the step: nothing is a loss any more */
+    CORE_EVENT_UNSETTLED,   /* leader's host: this helper or a member waits for something that is gone with the
+                               leader before: only a new epoch helps */
 };
 
 struct core_event {

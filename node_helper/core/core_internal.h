@@ -123,6 +123,7 @@ struct leader {
     bool epoch_wanted;
     bool blocked;                /* ... and waits for a view, or for members to be heard */
     uint32_t member_count;       /* one entry a node, always; `id` is that of its last helper */
+    uint32_t first_node;         /* as the core's */
     struct lead_member *members; /* by node */
     uint32_t slot_count;
     struct lead_slot *slots;
@@ -139,10 +140,11 @@ struct leader {
     bool stalled;         /* this very step found our own timer late: nobody's lateness is judged */
     uint64_t assemble_ns; /* end of the time to join; CORE_NEVER: not yet known, or over */
     uint64_t first_start_ns;
-    uint64_t fault_ns;   /* last loss that was not a non-zero exit; CORE_NEVER: none */
-    uint32_t fault_rank; /* ... whose; WIRE_NONE: a node's */
-    bool recovering;     /* between a loss and the commit of every rank */
-    uint32_t restarts;   /* recoveries in a row without progress */
+    uint64_t fault_ns;    /* last loss that was not a non-zero exit; CORE_NEVER: none */
+    uint32_t fault_rank;  /* ... whose; WIRE_NONE: a node's */
+    bool recovering;      /* between a loss and the commit of every rank */
+    uint32_t restarts;    /* recoveries in a row without progress */
+    uint64_t takeover_ns; /* when this helper began to lead in the place of another */
     uint64_t loss_ns, detect_ns, survivors_ns, arrived_ns, go_ns, began_ns;
     uint64_t start_span_ns; /* longest time from a start to recover, seen in the first epoch */
     uint64_t late_ns;       /* which survivor has not come to recover by then is lost */
@@ -169,9 +171,9 @@ struct core {
     uint32_t *last_ids; /* by node: the last helper known of */
     uint64_t now_ns, epoch;
     uint32_t ordinal, generation, rank_count;
-    struct wire_seat *seats; /* by rank, of `epoch` */
-    uint32_t node_count;
-    uint32_t *members; /* the view of `epoch` */
+    struct wire_seat *seats;         /* by rank, of `epoch` */
+    uint32_t node_count, first_node; /* first_node: see wire_helper.h */
+    uint32_t *members;               /* the view of `epoch` */
     uint32_t view_count;
 
     uint32_t slot_count;
@@ -248,7 +250,7 @@ void takeover_on_slot(struct core *core, const struct lead_member *member, const
 /* quorum.c */
 void quorum_on_heartbeat(struct lead_member *member, const struct wire_heartbeat *heartbeat);
 void quorum_renew(struct core *core);
-bool quorum_leads(const struct core *core); /* no other leader can have come up; the first one needs no word for that */
+bool quorum_leads(const struct core *core);        /* no other leader can have come up */
 uint64_t quorum_lease_ns(const struct core *core); /* for a member, from now on */
 
 /* leader.c */

@@ -3,6 +3,7 @@
  * helpers that have died.
  */
 #include "node_helper/core/core_internal.h"
+#include "node_helper/wire/wire_helper.h"
 
 /* What was on its way when a connection broke is lost. Where that may have been something of this epoch, another one is
  * begun; a member without ranks is told again. (What the member had to say, it says again by itself.) */
@@ -67,7 +68,8 @@ void joining_on_successor(struct core *core, const struct core_event *event) {
     }
     /* An id is never given again: views count on, and the next one cannot have less. */
     uint32_t serial = member->id / leader->member_count, known = core->view.number - 1;
-    member->id = event->node + leader->member_count * ((serial > known ? serial : known) + 1);
+    member->id = wire_helper_id(event->node, leader->member_count, leader->first_node) +
+                 leader->member_count * ((serial > known ? serial : known) + 1);
     member->alive = true;
     member->joined = true;
     member->warmed = true; /* its slots are started when they are needed */
@@ -94,6 +96,9 @@ void joining_settle(struct core *core) {
             ending_give_up(core, CORE_EXIT_GAVE_UP, "a node was lost before the programs were started");
             return;
         }
+    }
+    if (!quorum_leads(core)) {
+        return; /* they have not said yet that they follow: no program may run by a lease that nobody knows of */
     }
     for (uint32_t rank = 0; rank < core->rank_count; rank++) {
         leader->ranks[rank] = (struct lead_rank){ .loss = WIRE_NONE, .judge_ns = CORE_NEVER };

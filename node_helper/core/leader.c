@@ -3,9 +3,10 @@
  * a further loss at any point begins another one, from the inventories.
  */
 #include "node_helper/core/core_internal.h"
+#include "node_helper/wire/wire_helper.h"
 
 struct lead_member *leader_member(struct leader *leader, uint32_t id) {
-    struct lead_member *member = &leader->members[id % leader->member_count];
+    struct lead_member *member = &leader->members[wire_helper_node(id, leader->member_count, leader->first_node)];
     return member->id == id ? member : NULL;
 }
 

@@ -76,9 +76,7 @@ void quorum_renew(struct core *core) {
 }
 
 bool quorum_leads(const struct core *core) {
-    const struct leader *leader = core->leader;
-    bool is_first = leader->quorum_end_ns == 0 && leader->serial_floor == 0;
-    return is_first || core->now_ns < leader->quorum_end_ns;
+    return core->now_ns < core->leader->quorum_end_ns;
 }
 
 uint64_t quorum_lease_ns(const struct core *core) {

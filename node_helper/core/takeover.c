@@ -1,6 +1,7 @@
 /*
- * A member becomes the leader: what it knows from the last epoch, and what it waits for. Ranks whose helper is not in
- * the new view are lost. The epoch in which they start again begins when every member has been heard, or after a while.
+ * A member becomes the leader: what it knows from the last epoch, and what it waits for: every member's word, for a
+ * while. Ranks whose helper is not in the new view are lost, and an epoch begins in which they start again. Where no
+ * rank is lost, and all have committed in the last epoch, it goes on: they need not know that the leader was lost.
  */
 #include "node_helper/core/core_internal.h"
 
@@ -105,8 +106,9 @@ void takeover_begin(struct core *core) {
     core->leader_id = core->self;
     core->connected = false;
     leader_reset(leader);
-    leader->view = core->view.number;
+    leader->view = (uint32_t)(core->epoch >> 32);
     leader->counter = (uint32_t)core->epoch;
+    leader->takeover_ns = core->now_ns;
     leader->ordinal = core->ordinal;
     leader->generation = core->generation;
     leader->library_seen = core->plan_epoch != 0;
@@ -123,7 +125,6 @@ void takeover_begin(struct core *core) {
     }
     fill_ranks(core);
     leader->muster_ns = core->now_ns + core->config.dead_after_ns / 2;
-    leader_want_epoch(core, core->now_ns - core->followed_at_ns);
     for (uint32_t slot = 0; slot < core->slot_count; slot++) {
         member_send_slot(core, slot);
         member_report(core, slot); /* as the others do when they connect */
@@ -136,6 +137,17 @@ void takeover_end_muster(struct core *core) {
         leader->members[i].joined = true; /* its silence is judged from now on */
     }
     leader->muster_ns = CORE_NEVER;
+}
+
+/* Every rank has said that it has committed in the epoch that we know, and nobody that it waits for anything. */
+static bool is_settled(const struct core *core) {
+    const struct leader *leader = core->leader;
+    bool all = leader->library_seen && !leader->epoch_wanted && leader->asked_ns == CORE_NEVER;
+    for (uint32_t i = 0; i < core->rank_count && all; i++) {
+        const struct lead_rank *rank = &leader->ranks[i];
+        all = rank->committed && rank->attached && !rank->arrived && !rank->exited && !rank->pending;
+    }
+    return all;
 }
 
 bool takeover_is_mustering(struct core *core) {
@@ -152,6 +164,10 @@ bool takeover_is_mustering(struct core *core) {
     fill_slots(core);
     lose_left(core);
     lose_spares(core);
+    if (!is_settled(core)) {
+        leader_want_epoch(core, leader->takeover_ns - core->followed_at_ns);
+        leader->loss_ns = leader->takeover_ns;
+    }
     return false;
 }
 

@@ -25,7 +25,7 @@ static void enter_epoch(struct shell *shell) {
         addresses[node] = shell->nodes[node].member.address;
     }
     for (uint32_t i = 0; i < member_count; i++) {
-        is_live[members[i] % shell->node_count] = true;
+        is_live[shell_node_of(shell, members[i])] = true;
     }
     const struct world_facts facts = {
         .job = shell->launch.job,
@@ -48,6 +48,7 @@ static void enter_epoch(struct shell *shell) {
     if (!shell->has_world) {
         abort();
     }
+    usage_reset(shell);
     rpc_enter_world(shell);
     stays_enter_epoch(shell);
     gather_reset(shell);

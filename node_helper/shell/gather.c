@@ -202,8 +202,24 @@ void gather_on_part(struct shell *shell, const struct wire_message *message) {
     }
     struct gather *gather = find(shell, part->key, part->nodes, part->node_count);
     if (gather != NULL) {
-        take_part(shell, gather, part->sequence, message->from % shell->node_count, part->data, part->bytes);
+        bool is_new = gather->sequence == 0 && gather->part_count == 0 && !gather->last.is_there;
+        gather->lead_sequence = is_new ? part->sequence : gather->lead_sequence; /* others were led by another one */
+        take_part(shell, gather, part->sequence, shell_node_of(shell, message->from), part->data, part->bytes);
     }
+}
+
+void gather_lead(struct shell *shell) {
+    for (struct gather *gather = shell->gathers; gather != NULL; gather = gather->next) {
+        gather->lead_sequence = gather->sequence;
+    }
+}
+
+bool gather_is_waiting(const struct shell *shell) {
+    const struct gather *gather = shell->gathers;
+    while (gather != NULL && gather->done == NULL) {
+        gather = gather->next;
+    }
+    return gather != NULL;
 }
 
 void gather_on_answer(struct shell *shell, const struct wire_message *message) {

@@ -32,6 +32,7 @@ ckptlessd_SOURCES = \
 	node_helper/shell/table.h \
 	node_helper/shell/tables.c \
 	node_helper/shell/unsaid.c \
+	node_helper/shell/usage.c \
 	node_helper/shell/verdict.c \
 	node_helper/shell/visits.c \
 	node_helper/shell/world.c \

@@ -34,7 +34,7 @@ void peers_send(struct shell *shell, struct net_peer *peer, const struct wire_me
 }
 
 void peers_send_id(struct shell *shell, uint32_t id, const struct wire_message *message) {
-    const struct node *node = &shell->nodes[id % shell->node_count];
+    const struct node *node = &shell->nodes[shell_node_of(shell, id)];
     struct net_peer *peer = leads(shell) && node->member.id == id           ? node->peer
                             : shell->leader_is_up && shell->leader_id == id ? shell->leader
                                                                             : NULL;
@@ -70,7 +70,7 @@ void peers_send_down(struct shell *shell, struct wire_message *message) {
 }
 
 void peers_connect_leader(struct shell *shell) {
-    const struct wire_member *leader = &shell->nodes[shell->leader_id % shell->node_count].member;
+    const struct wire_member *leader = &shell->nodes[shell_node_of(shell, shell->leader_id)].member;
     if (shell->leader != NULL || shell->is_over || leader->node == shell->launch.node) {
         return;
     }
@@ -82,6 +82,16 @@ void peers_connect_leader(struct shell *shell) {
         return;
     }
     net_set_frame_max(shell->leader, WIRE_FRAME_BYTES_MAX);
+}
+
+/* What a member waits for from a leader that is gone, and that it cannot simply ask the next one for: of a gather
+ * others may have got the end already. */
+static bool is_unsettled(const struct shell *shell) {
+    bool asks = false;
+    for (uint32_t i = 0; i < shell->slot_count; i++) {
+        asks = asks || (shell->slots[i].reply != NULL && shell->slots[i].call == WIRE_RPC_REGION_BYTES);
+    }
+    return asks || gather_is_waiting(shell);
 }
 
 void peers_follow(struct shell *shell, uint32_t leader) {
@@ -98,10 +108,15 @@ void peers_follow(struct shell *shell, uint32_t leader) {
         net_close(former);
     }
     visits_close(shell);
-    if (leader == shell->nodes[shell->launch.node].member.id) {
-        rollcall_lead(shell);
-    } else {
+    shell->leader_is_new = true;
+    if (leader != shell->nodes[shell->launch.node].member.id) {
         peers_connect_leader(shell);
+        return;
+    }
+    rollcall_lead(shell);
+    gather_lead(shell);
+    if (is_unsettled(shell)) {
+        shell_event(shell, &(struct core_event){ .type = CORE_EVENT_UNSETTLED });
     }
 }
 
@@ -119,6 +134,10 @@ void rollcall_join_when_ready(struct shell *shell) {
     if (is_successor) {
         return; /* until WELCOME */
     }
+    if (shell->leader_is_new && is_unsettled(shell)) {
+        peers_send_up(shell, &(struct wire_message){ .type = WIRE_UNSETTLED });
+    }
+    shell->leader_is_new = false;
     rollcall_say_unsaid(shell);
     pulls_send_address(shell);
     for (uint32_t i = 0; i < shell->slot_count; i++) {
@@ -161,7 +180,7 @@ static bool send_members(struct shell *shell, struct net_peer *peer, enum wire_t
 }
 
 void peers_welcome(struct shell *shell, uint32_t id) {
-    uint32_t index = id % shell->node_count;
+    uint32_t index = shell_node_of(shell, id);
     struct node *node = &shell->nodes[index];
     if (shell->joining == NULL) {
         return;
@@ -287,6 +306,12 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
         return;
     case WIRE_REPORT:
         rollcall_forward(shell, &message->report);
+        return;
+    case WIRE_USAGE:
+        usage_add(shell, &message->usage);
+        return;
+    case WIRE_UNSETTLED:
+        shell_event(shell, &(struct core_event){ .type = CORE_EVENT_UNSETTLED });
         return;
     case WIRE_ARRIVED:
         tables_on_arrived(shell, message->arrived.rank, message->arrived.has_state);

@@ -10,16 +10,16 @@
 #include "node_helper/shell/shell.h"
 
 #define STALL_MS_MIN 500
-#define OPEN_MS 500         /* after the first epoch: a step that is over by then needs no fabric */
-#define ADDRESS_WAIT_MS 5000 /* for holders whose fabric is being opened; a helper that dies meanwhile is found by others */
+#define OPEN_MS 500 /* after the first epoch: a step that is over by then needs no fabric */
+#define ADDRESS_WAIT_MS                                                                                                \
+    5000 /* for holders whose fabric is being opened; a helper that dies meanwhile is found by others */
 #define ADDRESS_RETRY_MS 5
 
 static void on_event(struct shell *shell, const struct plane_event *event) {
     log_line("plane: event %d: %s", (int)event->type, event->text);
     if (event->type == PLANE_EVENT_UNAVAILABLE) {
         char text[WIRE_TEXT_BYTES];
-        snprintf(text, sizeof(text), "%.800s; its ranks cannot get state from other nodes, nor give it",
-                 event->text);
+        snprintf(text, sizeof(text), "%.800s; its ranks cannot get state from other nodes, nor give it", event->text);
         rollcall_warn(shell, text);
         return;
     }
@@ -78,7 +78,7 @@ bool pulls_init(struct shell *shell) {
 }
 
 static void keep_address(struct shell *shell, const struct wire_address *address) {
-    struct node *node = &shell->nodes[address->helper % shell->node_count];
+    struct node *node = &shell->nodes[shell_node_of(shell, address->helper)];
     node->fabric_helper = address->helper;
     node->fabric_bytes = address->bytes;
     memcpy(node->fabric, address->address, address->bytes);

@@ -56,21 +56,23 @@ static void write_ranks(FILE *out, const struct core_trace *trace, uint32_t firs
 }
 
 /* Slurm's number of the task whose slot this is; WIRE_NONE: not known. All nodes of a step with spares have as many
- * tasks, and node 0's show how they are dealt out: a run of so many to a node, then to the next one. */
+ * tasks, and those of this node show how they are dealt out: a run of so many to a node, then to the next one. */
 static uint32_t task_of(const struct report_facts *facts, uint32_t node, uint32_t slot) {
-    uint32_t task = WIRE_NONE, run = 0;
-    const char *text = facts->first_tasks;
+    uint32_t task = WIRE_NONE, first = 0, run = 0;
+    const char *text = facts->own_tasks;
     for (uint32_t i = 0; text && facts->slots_per_task > 0; i++) {
         char *end;
         uint32_t number = (uint32_t)strtoul(text, &end, 10);
         if (end == text) {
             return WIRE_NONE;
         }
-        run += number == i && run == i ? 1 : 0;
+        first = i == 0 ? number : first;
+        run += number == first + i && run == i ? 1 : 0;
         task = i == slot / facts->slots_per_task ? number : task;
         text = *end == ',' ? end + 1 : NULL;
     }
-    return task == WIRE_NONE ? WIRE_NONE : task + node * run;
+    bool is_even = first == facts->own_node * run;
+    return task == WIRE_NONE || !is_even ? WIRE_NONE : task - first + node * run;
 }
 
 /* Slurm's task for an entry of a loss that goes to another node; WIRE_NONE: it stays where its output went before. */

@@ -10,9 +10,9 @@
 #include "node_helper/core/core.h"
 
 struct report_usage {
-    uint64_t helper_cpu_ms, helper_rss_kib;
-    double library_ms;
-    uint64_t commits;
+    uint64_t helper_cpu_ms, helper_rss_kib; /* of the leader's helper */
+    double library_ms;                      /* inside ckptless_update, of the programs that have called finish */
+    uint64_t commits;                       /* theirs, of all ranks together */
     uint64_t wall_ms;
 };
 
@@ -21,8 +21,9 @@ struct report_facts {
     uint32_t node_count;   /* of the step */
     uint32_t active_nodes; /* 0 .. active_nodes - 1 held the ranks at first; START */
     uint32_t rank_count;
-    const char *const *hosts;  /* by node */
-    const char *first_tasks;   /* SLURM_GTIDS of node 0: by its tasks, Slurm's numbers of them; NULL: not known */
+    const char *const *hosts; /* by node */
+    const char *own_tasks;    /* SLURM_GTIDS of own_node: by its tasks, Slurm's numbers of them; NULL: not known */
+    uint32_t own_node;
     uint32_t slots_per_task;   /* 0: not known */
     uint64_t time_ms;          /* since 1970, UTC */
     struct report_usage usage; /* END */

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include "node_helper/shell/report.h"
@@ -190,6 +189,7 @@ static bool copy_nodes(struct shell *shell, const struct wire_roster *roster) {
         if (roster->members[i].node != i) {
             return false;
         }
+        shell->first_node = roster->members[i].id % roster->member_count == 0 ? i : shell->first_node;
         shell->nodes[i].member = roster->members[i];
         shell->nodes[i].fabric_helper = WIRE_NONE;
         shell->hosts[i] = shell->nodes[i].member.host;
@@ -261,7 +261,7 @@ static void find_leader(struct shell *shell, const struct wire_roster *roster) {
     }
     shell->leader_id = roster->leader;
     leave_launcher(shell);
-    if (roster->leader % shell->node_count == shell->launch.node) {
+    if (shell_node_of(shell, roster->leader) == shell->launch.node) {
         shell->nodes[shell->launch.node].member.id = roster->leader; /* in whose name it speaks */
         say_dead(shell);
     } else {
@@ -289,22 +289,6 @@ void rollcall_on_frame(struct shell *shell, const struct wire_message *message) 
         on_roster(shell, &message->roster);
     } else if (message->type == WIRE_REFUSE && shell->core == NULL) {
         shell_abandon(shell, message->end.text);
-    }
-}
-
-static void fill_usage(const struct shell *shell, struct report_usage *ret_usage) {
-    struct rusage usage;
-    (void)getrusage(RUSAGE_SELF, &usage);
-    ret_usage->helper_cpu_ms = (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000u +
-                               (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1000u;
-    ret_usage->helper_rss_kib = (uint64_t)usage.ru_maxrss;
-    ret_usage->wall_ms = (shell_now_ns() - shell->began_ns) / 1000000u;
-    for (uint32_t i = 0; i < shell->slot_count; i++) {
-        const struct page *page = shell->slots[i].page;
-        if (page != NULL) {
-            ret_usage->library_ms += (double)atomic_load(&page->shared->library_ns) / 1e6;
-            ret_usage->commits += atomic_load(&page->shared->update_count);
-        }
     }
 }
 
@@ -346,11 +330,12 @@ void rollcall_report(struct shell *shell, const struct core_trace *trace) {
         .active_nodes = shell->active_nodes,
         .rank_count = core_rank_count(shell->core),
         .hosts = shell->hosts,
-        .first_tasks = shell->launch.node == 0 ? getenv("SLURM_GTIDS") : NULL,
+        .own_tasks = getenv("SLURM_GTIDS"),
+        .own_node = shell->launch.node,
         .slots_per_task = shell->slot_count / (shell->launch.task_count ? shell->launch.task_count : 1),
         .time_ms = (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u,
     };
-    fill_usage(shell, &facts.usage);
+    usage_fill(shell, &facts.usage);
     char *json = report_format(&facts, trace, line, sizeof(line));
     log_line("trace: %s", line);
     send_report(shell, &(struct wire_report){ .line = line, .json = json ? json : "" });

@@ -135,6 +135,7 @@ static void on_blocking(struct shell *shell, struct slot *slot, const struct wir
         exchange_contribute(shell, slot, request);
         break;
     case WIRE_RPC_FINISH:
+        usage_on_finish(shell, slot);
         tell_core(shell, slot, CORE_EVENT_FINISHED, request);
         break;
     case WIRE_RPC_REGION_BYTES:

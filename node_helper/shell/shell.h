@@ -38,6 +38,7 @@
 #include "node_helper/shell/page.h"
 #include "node_helper/shell/table.h"
 #include "node_helper/shell/world.h"
+#include "node_helper/wire/wire_helper.h"
 #include "node_helper/wire/wire_launch.h"
 #include "node_helper/wire/wire_rpc.h"
 #include "node_helper/wire/wire_settings.h"
@@ -129,9 +130,10 @@ struct shell {
     struct core_event deferred[64];
 
     uint32_t node_count, active_nodes;
-    struct node *nodes; /* by node index; NULL until the roster is there */
-    const char **hosts; /* by node index: points into nodes */
-    struct world world; /* of the core's epoch */
+    uint32_t first_node; /* see wire_helper.h */
+    struct node *nodes;  /* by node index; NULL until the roster is there */
+    const char **hosts;  /* by node index: points into nodes */
+    struct world world;  /* of the core's epoch */
     bool has_world;
     char said_master[WIRE_NAME_BYTES]; /* leader: what has replaced the user's MASTER_ADDR, as the user was told last */
 
@@ -139,6 +141,7 @@ struct shell {
     uint16_t port;
     struct net_peer *launcher, *leader; /* connections under way or up; NULL: none */
     bool launcher_is_up, leader_is_up;
+    bool leader_is_new;    /* and has not been told what this helper waits for */
     uint32_t leader_id;    /* whom `leader` is, or is to be, connected to */
     struct unsaid *unsaid; /* list, oldest first */
     uint32_t unsaid_count;
@@ -183,8 +186,9 @@ struct shell {
     bool has_result; /* leader: for ckptless-launch */
     bool is_leaving;
     uint32_t end_code;
-    bool *node_was_lost;   /* leader, by node */
-    bool memory_was_short; /* leader: a rank was killed for want of it */
+    struct wire_usage usage; /* leader: of the ranks that have called finish in this epoch */
+    bool *node_was_lost;     /* leader, by node */
+    bool memory_was_short;   /* leader: a rank was killed for want of it */
     uint64_t began_ns;
     struct event *farewell;
     struct event *give_up; /* this helper cannot do its part, and its word is on its way */
@@ -193,6 +197,9 @@ struct shell {
 
 /* main.c */
 uint64_t shell_now_ns(void);
+static inline uint32_t shell_node_of(const struct shell *shell, uint32_t helper) {
+    return wire_helper_node(helper, shell->node_count, shell->first_node);
+}
 /* The helper's part is over: sends what is queued, ends the loop. */
 void shell_leave(struct shell *shell, int exit_code);
 /* Ends all keepers (with 93; those of a spare, which nobody misses, with 0), and then the helper. reason: for the log.
@@ -333,6 +340,8 @@ bool gather_begin(struct shell *shell, const struct gather_part *part, gather_do
 void gather_on_part(struct shell *shell, const struct wire_message *message);
 void gather_on_answer(struct shell *shell, const struct wire_message *message);
 void gather_say_again(struct shell *shell); /* the connection to the leader is a new one */
+void gather_lead(struct shell *shell);      /* this helper leads from now on */
+bool gather_is_waiting(const struct shell *shell);
 void gather_reset(struct shell *shell);     /* a new epoch, or the end */
 
 /* fence.c */
@@ -372,6 +381,13 @@ void pulls_serve(struct shell *shell, const struct core_action *action);
 void pulls_unserve(struct shell *shell);
 void pulls_start(struct shell *shell, const struct core_action *action);
 void pulls_cancel(struct shell *shell, uint32_t slot);
+
+/* usage.c */
+struct report_usage;
+void usage_reset(struct shell *shell); /* a new epoch */
+void usage_on_finish(struct shell *shell, const struct slot *slot);
+void usage_add(struct shell *shell, const struct wire_usage *usage); /* leader */
+void usage_fill(const struct shell *shell, struct report_usage *ret_usage);
 
 /* shrink.c */
 /* Leader, after the trace has been noted: a lost node leaves the job soon. */

@@ -26,7 +26,7 @@ static bool begin(struct shell *shell, struct node *node) {
 }
 
 void visits_send(struct shell *shell, uint32_t id, const struct wire_message *message) {
-    struct node *node = &shell->nodes[id % shell->node_count];
+    struct node *node = &shell->nodes[shell_node_of(shell, id)];
     if (!is_about_views(message->type) || node->member.id != id || shell->is_leaving) {
         return;
     }

@@ -11,6 +11,7 @@ node_helper_wire_libwire_la_SOURCES = \
 	node_helper/wire/wire_launch.c \
 	node_helper/wire/wire_launch.h \
 	node_helper/wire/wire_message.c \
+	node_helper/wire/wire_helper.h \
 	node_helper/wire/wire_message.h \
 	node_helper/wire/wire_page.h \
 	node_helper/wire/wire_recovery.c \

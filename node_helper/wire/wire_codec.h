@@ -41,8 +41,10 @@ const uint32_t *wire_decode_ascending(struct wire_decoder *decoder, uint32_t cou
 bool wire_environment_valid(const uint8_t *bytes, size_t count);
 
 /* wire_rollcall.c */
-wire_encode_fn wire_hello_encode, wire_roster_encode, wire_report_encode, wire_heartbeat_encode, wire_end_encode;
-wire_decode_fn wire_hello_decode, wire_roster_decode, wire_report_decode, wire_heartbeat_decode, wire_end_decode;
+wire_encode_fn wire_hello_encode, wire_roster_encode, wire_report_encode, wire_usage_encode, wire_heartbeat_encode,
+    wire_end_encode;
+wire_decode_fn wire_hello_decode, wire_roster_decode, wire_report_decode, wire_usage_decode, wire_heartbeat_decode,
+    wire_end_decode;
 /* wire_recovery.c */
 wire_encode_fn wire_loss_encode, wire_stop_encode, wire_arrived_encode, wire_plan_encode, wire_rank_step_encode,
     wire_reload_result_encode;

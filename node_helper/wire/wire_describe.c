@@ -52,6 +52,8 @@ const char *wire_type_name(enum wire_type type) {
         [WIRE_SLOT] = "SLOT",
         [WIRE_VISIT] = "VISIT",
         [WIRE_DEAD] = "DEAD",
+        [WIRE_USAGE] = "USAGE",
+        [WIRE_UNSETTLED] = "UNSETTLED",
     };
 
     return (unsigned)type < WIRE_TYPE_COUNT && names[type] != NULL ? names[type] : "UNKNOWN";

@@ -71,6 +71,8 @@ static const struct codec codecs[WIRE_TYPE_COUNT] = {
     [WIRE_SLOT] = PAYLOAD(slot),
     [WIRE_VISIT] = PAYLOAD(hello),
     [WIRE_DEAD] = { encode_nothing, decode_nothing },
+    [WIRE_USAGE] = PAYLOAD(usage),
+    [WIRE_UNSETTLED] = { encode_nothing, decode_nothing },
 };
 
 /* NULL: no such type. */

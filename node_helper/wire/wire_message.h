@@ -84,6 +84,8 @@ enum wire_type {
     WIRE_SLOT,  /* member -> a new leader: what there is in a slot */
     WIRE_VISIT, /* first message between two helpers of which neither leads the other */
     WIRE_DEAD,  /* in the name of a helper that is dead, and its ranks with it: its successor, to the others */
+    WIRE_USAGE, /* member -> leader: what a rank of mine that calls finish has had of the library; shells only */
+    WIRE_UNSETTLED, /* member -> a new leader: it waits for something that is gone with the one before; shells only */
     WIRE_TYPE_COUNT
 };
 
@@ -131,6 +133,10 @@ struct wire_roster { /* ROSTER (from the leader: as it is now), WELCOME */
     const struct wire_member *members; /* WELCOME: as they are now, the receiver included */
     uint32_t active_nodes; /* the world was laid out over nodes 0 .. active_nodes - 1 */
     uint32_t leader;       /* id of the helper that leads, as far as the sender knows */
+};
+
+struct wire_usage {
+    uint64_t commits, library_ns;
 };
 
 struct wire_report {
@@ -273,6 +279,7 @@ struct wire_message {
         struct wire_hello hello;               /* HELLO, JOIN */
         struct wire_roster roster;             /* ROSTER, WELCOME */
         struct wire_report report;             /* REPORT */
+        struct wire_usage usage;               /* USAGE */
         struct wire_heartbeat heartbeat;       /* HEARTBEAT, HEARTBEAT_ACK, PING */
         struct wire_loss loss;                 /* LOSS */
         struct wire_stop stop;                 /* STOP */

@@ -135,6 +135,16 @@ void wire_report_decode(struct wire_decoder *decoder, struct wire_message *ret_m
     ret_message->report.json = decode_long_string(decoder);
 }
 
+void wire_usage_encode(struct wire_writer *writer, const struct wire_message *message) {
+    wire_write_u64(writer, message->usage.commits);
+    wire_write_u64(writer, message->usage.library_ns);
+}
+
+void wire_usage_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
+    ret_message->usage.commits = wire_read_u64(&decoder->reader);
+    ret_message->usage.library_ns = wire_read_u64(&decoder->reader);
+}
+
 void wire_heartbeat_encode(struct wire_writer *writer, const struct wire_message *message) {
     wire_write_u64(writer, message->heartbeat.sent_ns);
     wire_write_u64(writer, message->heartbeat.lease_ns);

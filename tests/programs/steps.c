@@ -1,11 +1,12 @@
 /*
- * steps: the smallest program that uses the library, for system tests: a region, a step that changes it, no word
- * between ranks. On request it does one thing wrong: that is what it is for.
+ * steps: the smallest program that uses the library, for system tests: a region, a step that changes it, and no word
+ * between ranks unless it is asked for. On request it does one thing wrong: that is what it is for.
  *
  *     steps [--steps N] [--step-ms MS] [--bytes N]
  *           [--until FILE]           once FILE exists, steps take no time: a test that has seen enough makes it
  *           [--print-every N]        rank 0 says "step N"
  *           [--lines N]              each rank says N lines "line RANK PID NUMBER ...", of 100 bytes, in each step
+ *           [--exchange]             before each step the ranks tell each other where they are
  *           [--environment PREFIX]   in each world, its environment goes to PREFIX.EPOCH.RANK
  *           [--listen PORT]          each rank listens there, and cannot begin while somebody else does
  *           [--odd-rank R]           the rank (of the first start) that does what follows:
@@ -39,6 +40,7 @@ enum close_when { CLOSE_NEVER, CLOSE_INIT, CLOSE_RECOVER, CLOSE_STEP };
 struct options {
     uint64_t steps, step_ms, bytes, print_every, lines, listen, odd_bytes, odd_step, odd_memory;
     const char *environment, *until, *odd_once;
+    bool exchange;
     int odd_rank, odd_exit; /* -1: none */
     enum close_when odd_close;
 };
@@ -109,6 +111,22 @@ static void say_lines(int rank, uint64_t count) {
     }
 }
 
+/* All are at the same step. */
+static enum ckptless_result meet(struct ckptless *ctx, uint64_t step) {
+    struct ckptless_world world = CKPTLESS_WORLD_INIT;
+    ckptless_get_world(ctx, &world);
+    uint64_t *all = calloc((size_t)world.size, sizeof(*all));
+    enum ckptless_result rc = ckptless_exchange(ctx, &step, sizeof(step), all);
+    for (int i = 0; rc == CKPTLESS_OK && i < world.size; i++) {
+        if (all[i] != step) {
+            fprintf(stderr, "steps: rank %d is at step %" PRIu64 ", not %" PRIu64 "\n", i, all[i], step);
+            exit(1);
+        }
+    }
+    free(all);
+    return rc;
+}
+
 static enum ckptless_result train(struct ckptless *ctx, const struct options *options, struct state *state, bool is_odd,
                                   int rank, uint64_t step) {
     const struct timespec pause = { .tv_sec = (time_t)(options->step_ms / 1000),
@@ -127,7 +145,8 @@ static enum ckptless_result train(struct ckptless *ctx, const struct options *op
             close_all(options, is_odd, CLOSE_STEP);
         }
         say_lines(rank, options->lines);
-        rc = ckptless_update(ctx, step + 1, apply, state);
+        rc = options->exchange ? meet(ctx, step) : CKPTLESS_OK;
+        rc = rc == CKPTLESS_OK ? ckptless_update(ctx, step + 1, apply, state) : rc;
         step += rc == CKPTLESS_OK;
         if (rc == CKPTLESS_OK && rank == 0 && options->print_every && step % options->print_every == 0) {
             printf("step %" PRIu64 "\n", step);
@@ -213,6 +232,7 @@ static void parse(struct options *options, int argc, char **argv) {
         PRINT,
         LINES,
         UNTIL,
+        EXCHANGE,
         ENVIRONMENT,
         LISTEN,
         RANK,
@@ -229,6 +249,7 @@ static void parse(struct options *options, int argc, char **argv) {
         { "print-every", required_argument, NULL, PRINT },
         { "lines", required_argument, NULL, LINES },
         { "until", required_argument, NULL, UNTIL },
+        { "exchange", no_argument, NULL, EXCHANGE },
         { "environment", required_argument, NULL, ENVIRONMENT },
         { "listen", required_argument, NULL, LISTEN },
         { "odd-memory", required_argument, NULL, ODD_MEMORY },
@@ -261,6 +282,9 @@ static void parse(struct options *options, int argc, char **argv) {
             break;
         case LINES:
             options->lines = number;
+            break;
+        case EXCHANGE:
+            options->exchange = true;
             break;
         case ENVIRONMENT:
             options->environment = optarg;

@@ -8,7 +8,7 @@
  *
  * Commands, of the world and its time:
  *     world nodes=N spares=S slots=K [park=cold|warm|auto] [respawn=R] [restarts=R] [library=no] [bad-exit=1]
- *           [wait=MS]
+ *           [wait=MS] [leads=NODE]
  *     start              all helpers connect
  *     join NODE          one does
  *     advance MS
@@ -237,10 +237,12 @@ static void run_command(char *line) {
     if (strcmp(name, "world") == 0) {
         script_make_world(line);
     } else if (strcmp(name, "start") == 0) {
-        for (uint32_t i = 1; i < script.node_count; i++) {
-            script_connect(i);
+        for (uint32_t i = 0; i < script.node_count; i++) {
+            if (i != script.first_node) {
+                script_connect(i);
+            }
         }
-        script_handle(0, (struct core_event){ .type = CORE_EVENT_TICK });
+        script_handle(script.first_node, (struct core_event){ .type = CORE_EVENT_TICK });
     } else if (strcmp(name, "advance") == 0) {
         script_advance(script.now_ns + numbers[0] * NS_PER_MS);
     } else if (strcmp(name, "commit") == 0) {

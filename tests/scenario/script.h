@@ -13,6 +13,7 @@
 
 #include "include/ckptless.h"
 #include "node_helper/core/core.h"
+#include "node_helper/wire/wire_helper.h"
 
 #define NODES_MAX 16u
 #define SLOTS_MAX 8u
@@ -44,6 +45,7 @@ struct script_packet {
 struct script {
     struct script_node nodes[NODES_MAX];
     uint32_t node_count, spare_count, slot_count;
+    uint32_t first_node; /* see wire_helper.h */
     struct core_config config;
     uint64_t now_ns; /* a transcript counts from SCRIPT_BOOT_NS */
     bool hold_starts, hold_pulls, hold_reloads, uses_library;
@@ -60,6 +62,7 @@ extern struct script script;
 /* script_world.c */
 void script_make_world(const char *line); /* as the command `world` says */
 void script_forget(void);
+uint32_t script_node_of(uint32_t helper);
 /* Of helper `self`, which is the one of this node from now on. */
 struct core *script_new_core(uint32_t self, uint32_t node);
 void script_connect(uint32_t node); /* to its leader */

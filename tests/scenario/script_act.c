@@ -272,7 +272,7 @@ void script_handle(uint32_t node, struct core_event event) {
     memcpy(list, actions.list, actions.count * sizeof *list);
     for (uint32_t i = 0; i < actions.count; i++) { /* whoever is welcomed is there for what is sent to it at once */
         if (list[i].type == CORE_ACTION_WELCOME) {
-            uint32_t index = list[i].peer % script.node_count;
+            uint32_t index = script_node_of(list[i].peer);
             script.nodes[index].id = list[i].peer;
             script.nodes[index].core = script_new_core(list[i].peer, index);
         }

@@ -9,7 +9,7 @@
 struct script script;
 
 void script_send(uint32_t from, const struct core_action *action) {
-    uint32_t to = action->peer % script.node_count;
+    uint32_t to = script_node_of(action->peer);
     if (!script.nodes[to].on || script.nodes[to].id != action->peer) {
         return;
     }
@@ -64,7 +64,7 @@ static bool connect_seekers(void) {
         if (!node->on || !node->seeks || node->frozen || !node->linked) {
             continue;
         }
-        struct script_node *leader = &script.nodes[core_leader(node->core) % script.node_count];
+        struct script_node *leader = &script.nodes[script_node_of(core_leader(node->core))];
         if (leader->on && leader->linked && !leader->frozen && leader->core != NULL && core_is_leader(leader->core)) {
             node->seeks = false;
             script_handle(i, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = leader->id });
@@ -131,6 +131,10 @@ void script_advance(uint64_t until_ns) {
     }
 }
 
+uint32_t script_node_of(uint32_t helper) {
+    return wire_helper_node(helper, script.node_count, script.first_node);
+}
+
 struct core *script_new_core(uint32_t self, uint32_t node) {
     static struct wire_member members[NODES_MAX];
     for (uint32_t i = 0; i < script.node_count; i++) {
@@ -160,6 +164,7 @@ void script_make_world(const char *line) {
     script.spare_count = (uint32_t)value(line, "spares=", 0);
     script.slot_count = (uint32_t)value(line, "slots=", 1);
     script.node_count = active + script.spare_count;
+    script.first_node = (uint32_t)value(line, "leads=", 0);
     script.config = (struct core_config){ .member_count = script.node_count,
                                           .active_nodes = active,
                                           .park = strstr(line, "park=cold")   ? CORE_PARK_COLD
@@ -174,10 +179,11 @@ void script_make_world(const char *line) {
                                           .wait_ns = value(line, "wait=", 0) * NS_PER_MS,
                                           .seed = 1 };
     for (uint32_t i = 0; i < script.node_count; i++) {
-        script.nodes[i] = (struct script_node){ .id = i, .on = true, .linked = true };
+        uint32_t id = wire_helper_id(i, script.node_count, script.first_node);
+        script.nodes[i] = (struct script_node){ .id = id, .on = true, .linked = true };
     }
     for (uint32_t i = 0; i < script.node_count; i++) {
-        script.nodes[i].core = script_new_core(i, i);
+        script.nodes[i].core = script_new_core(script.nodes[i].id, i);
     }
 }
 

@@ -68,6 +68,10 @@ void sim_post(struct sim *sim, struct sim_event event, uint64_t delay_ns) {
     push(sim, event);
 }
 
+uint32_t sim_node_of(const struct sim *sim, uint32_t helper) {
+    return wire_helper_node(helper, sim->node_count, sim->first_node);
+}
+
 struct core *sim_new_core(struct sim *sim, uint32_t node) {
     struct wire_member members[SIM_NODES_MAX];
     for (uint32_t i = 0; i < sim->node_count; i++) {
@@ -88,6 +92,7 @@ void sim_init(struct sim *sim, uint64_t seed, bool verbose) {
     sim->active_count = 1 + (uint32_t)sim_random(sim, 4);
     sim->node_count = sim->active_count + (uint32_t)sim_random(sim, 4);
     sim->slot_count = 1 + (uint32_t)sim_random(sim, 3);
+    sim->first_node = sim_random(sim, 2) == 0 ? sim->node_count - 1 : 0;
     sim->rank_count = sim->active_count * sim->slot_count;
     sim->goal = 10 + sim_random(sim, 60);
     sim->faults_end_ns = (500 + sim_random(sim, 3500)) * SIM_MS;
@@ -106,14 +111,15 @@ void sim_init(struct sim *sim, uint64_t seed, bool verbose) {
                                         .restart_max = 40,
                                         .seed = seed };
     for (uint32_t i = 0; i < sim->node_count; i++) {
+        uint32_t id = wire_helper_id(i, sim->node_count, sim->first_node);
         sim->nodes[i] =
-            (struct sim_node){ .id = i, .off = true, .connection = 1, .lease_end_ns = i == 0 ? UINT64_MAX : 0 };
+            (struct sim_node){ .id = id, .off = true, .connection = 1, .lease_end_ns = id == 0 ? UINT64_MAX : 0 };
     }
     for (uint32_t i = 0; i < sim->node_count; i++) {
         sim->nodes[i].core = sim_new_core(sim, i);
         sim->nodes[i].off = false;
-        sim_post(sim, (struct sim_event){ .type = SIM_TICK, .node = i, .number = i }, 0);
-        sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = i, .number = i == 0 ? 0 : 1 },
+        sim_post(sim, (struct sim_event){ .type = SIM_TICK, .node = i, .number = sim->nodes[i].id }, 0);
+        sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = i, .number = sim->nodes[i].id == 0 ? 0 : 1 },
                  sim_random(sim, 100 * SIM_MS));
     }
     sim_post(sim, (struct sim_event){ .type = SIM_FAULT }, sim_random(sim, 1000 * SIM_MS));
@@ -173,7 +179,7 @@ static void carry_out(struct sim *sim, uint32_t index, const struct core_action 
         break;
     case CORE_ACTION_LEADER:
         sim_say(sim, "n%u has leader %u", index, action->peer);
-        node->leader = action->peer % sim->node_count;
+        node->leader = sim_node_of(sim, action->peer);
         if (action->peer != node->id) {
             net_seek(sim, index);
         } else {
@@ -278,11 +284,11 @@ static void note_quorum(struct sim *sim) {
         }
     }
     for (uint32_t i = 0; i < count; i++) {
-        const struct sim_node *node = &sim->nodes[newest[i] % sim->node_count];
+        const struct sim_node *node = &sim->nodes[sim_node_of(sim, newest[i])];
         living += !node->off && !node->ended && node->id == newest[i];
     }
     bool has_lowest =
-        !sim->nodes[newest[0] % sim->node_count].off && sim->nodes[newest[0] % sim->node_count].id == newest[0];
+        !sim->nodes[sim_node_of(sim, newest[0])].off && sim->nodes[sim_node_of(sim, newest[0])].id == newest[0];
     sim->quorum_lost = sim->quorum_lost || 2 * living < count || (2 * living == count && !has_lowest);
 }
 
@@ -320,7 +326,7 @@ static uint64_t waits_until(const struct sim *sim, const struct sim_event *event
     }
     if (event->type == SIM_CONNECT || event->type == SIM_SUCCESSOR) {
         const struct core *core = sim->nodes[event->node].core;
-        uint32_t leader = event->type == SIM_CONNECT ? core_leader(core) % sim->node_count : sim_leader(sim);
+        uint32_t leader = event->type == SIM_CONNECT ? sim_node_of(sim, core_leader(core)) : sim_leader(sim);
         until_ns = later(until_ns, sim->nodes[leader].frozen_until_ns);
         until_ns = later(until_ns, later(sim->nodes[event->node].cut_until_ns, sim->nodes[leader].cut_until_ns));
     }

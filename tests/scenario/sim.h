@@ -13,6 +13,7 @@
 
 #include "include/ckptless.h"
 #include "node_helper/core/core.h"
+#include "node_helper/wire/wire_helper.h"
 
 #define SIM_NODES_MAX 8u
 #define SIM_SLOTS_MAX 4u
@@ -71,7 +72,8 @@ struct sim_event {
 struct sim {
     uint64_t seed, random, now_ns, sequence;
     uint32_t node_count, active_count, slot_count, rank_count;
-    uint64_t goal; /* the program's last step */
+    uint32_t first_node; /* see wire_helper.h */
+    uint64_t goal;       /* the program's last step */
     uint64_t faults_end_ns;
     uint64_t latency_ns, pause_ns; /* of a message; between faults: at most */
     uint64_t favourite;            /* kind of fault at nodes that comes most often */
@@ -95,7 +97,8 @@ void sim_init(struct sim *sim, uint64_t seed, bool verbose);
 void sim_fini(struct sim *sim);
 uint64_t sim_random(struct sim *sim, uint64_t bound); /* 0 .. bound - 1 */
 void sim_post(struct sim *sim, struct sim_event event, uint64_t delay_ns);
-uint32_t sim_leader(const struct sim *sim);       /* node of the newest leader that is on */
+uint32_t sim_leader(const struct sim *sim); /* node of the newest leader that is on */
+uint32_t sim_node_of(const struct sim *sim, uint32_t helper);
 bool sim_is_led(const struct sim *sim);           /* that one leads the newest view that there is */
 void sim_run(struct sim *sim, uint64_t until_ns); /* until the step is over, or the time, or the judge speaks */
 void sim_core(struct sim *sim, uint32_t node, struct core_event event);

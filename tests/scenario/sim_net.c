@@ -16,7 +16,7 @@ static void encode(struct sim *sim, const struct core_action *action, struct sim
 
 /* Over the connection of a member with its leader, in order; or, what views are agreed on with, by itself. */
 void net_send(struct sim *sim, uint32_t from, const struct core_action *action) {
-    uint32_t to = action->peer % sim->node_count;
+    uint32_t to = sim_node_of(sim, action->peer);
     struct sim_event event = { .type = SIM_MESSAGE, .from = from, .to = to };
     if (sim->nodes[to].id != action->peer) {
         return;
@@ -51,7 +51,7 @@ void net_seek(struct sim *sim, uint32_t index) {
 }
 
 void net_welcome(struct sim *sim, uint32_t id) {
-    uint32_t index = id % sim->node_count;
+    uint32_t index = sim_node_of(sim, id);
     struct sim_node *node = &sim->nodes[index];
     struct core *old = node->core;
     node->up = true;
@@ -107,12 +107,12 @@ void net_connect(struct sim *sim, uint32_t index, uint32_t connection) {
         return;
     }
     uint32_t id = core_leader(node->core);
-    struct sim_node *leader = &sim->nodes[id % sim->node_count];
+    struct sim_node *leader = &sim->nodes[sim_node_of(sim, id)];
     if (leader->off || leader->id != id || !core_is_leader(leader->core)) { /* not yet, or not any more */
         sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = index, .number = connection }, 20 * SIM_MS);
         return;
     }
-    node->leader = id % sim->node_count;
+    node->leader = sim_node_of(sim, id);
     node->up = true;
     sim_core(sim, node->leader, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = node->id });
     sim_core(sim, index, (struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = id });

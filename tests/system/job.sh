@@ -264,13 +264,13 @@ seen() {
     read -r -t 12 -u 9 line
 }
 
-# Where the leader is, by its log: running, gather, pull, commit (from GO to the last first commit).
+# Where the leader, the last spare's helper, is, by its log: running, gather, pull, commit (from GO to the last first commit).
 phase() {
     awk '/-> [0-9]+ STOP/ { phase = "gather" }
         /-> [0-9]+ PLAN/ { phase = "pull" }
         /-> [0-9]+ GO/ { phase = "commit" }
         /trace: resumed/ { phase = "running" }
-        END { print phase }' "$(helper_log 1)"
+        END { print phase }' "$(helper_log $((4 + spares)))"
 }
 
 phase_is() {

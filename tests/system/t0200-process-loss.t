@@ -64,7 +64,7 @@ has_survived "killed in init"
 is "$(events loss '.ranks | join(",")' | tr '\n' ' ')" "2 " "killed in init: nobody else is lost"
 
 with_helper_logs
-watch 1 '<- 2 COMMITTED' 9 charlm@3
+watch 5 '<- 3 COMMITTED' 9 charlm@3
 train first-commit
 ok "rank 2 is killed at its first commit" seen
 has_survived "killed at the first commit"

@@ -1,6 +1,7 @@
 #!/bin/bash
-# The loss of the step's first node, whose helper leads, or of that helper: another helper leads, and the job goes on,
-# bit for bit. Where nobody can take over, in a step of two nodes, it ends at once with one line that says so.
+# The loss of the node whose helper leads, or of that helper: another helper leads, and the job goes on, bit for bit. Who has
+# lost nothing else, since a spare led, is not even interrupted. Where nobody can take over, in a step of two nodes, it ends
+# at once with one line that says so.
 . "$(dirname "$0")/lib.sh"
 . "$top/tests/system/job.sh"
 
@@ -31,9 +32,10 @@ srun_is_gone() {
     ! kill -0 $step
 }
 
-# goes_on WHAT LOSS-LINE: after one loss; the leader that follows is n2.
-goes_on() {
+# ends_well WHAT LEADER...: the lines say who has led one after the other.
+ends_well() {
     local what=$1
+    shift
     ok "$what: srun ends" wait_for 30 srun_is_gone || {
         show_job
         scancel "$job"
@@ -41,12 +43,24 @@ goes_on() {
     wait $step
     is $? 0 "$what: with 0"
     trained_as_wanted "$what"
-    is "$(grep -c '^ckptless: n2 leads now' "$out")" 1 "$what: one line says who leads"
-    is "$(grep -c "^ckptless: lost $2" "$out")" 1 "$what: one line names the loss" || note "$(grep ckptless "$out")"
-    is "$(grep -c '^ckptless: resumed at step' "$out")" 1 "$what: and one the recovery"
-    is "$(grep -c '"event":"\(start\|loss\|resume\|end\)"' <(tr -d ' ' <"$timeline"))" 4 "$what: the timeline is whole" ||
+    is "$(grep -oP '^ckptless: \K[^ ]+(?= leads now)' "$out" | xargs)" "$*" "$what: a line says who leads, each time"
+    is "$(jq -r .event "$timeline" | sed '1p;$!d' | tr '\n' ' ')" "start end " "$what: the timeline is whole" ||
         note "$(cat "$timeline")"
     is "$(job_fact JobState) $(job_fact ExitCode)" "COMPLETED 0:0" "$what: the job is completed"
+}
+
+# A spare led. not_interrupted WHAT CAUSE
+not_interrupted() {
+    is "$(grep -c "^ckptless: spare n5: spare lost: $2$" "$out")" 1 "$1: one line says that a spare is lost" ||
+        note "$(grep ckptless "$out")"
+    is "$(grep -cE '^ckptless: (lost|resumed)' "$out")" 0 "$1: no rank is lost, and nobody interrupted" ||
+        note "$(grep ckptless "$out")"
+}
+
+# One loss and one recovery. one_loss WHAT LINE
+one_loss() {
+    is "$(grep -c "^ckptless: lost $2" "$out")" 1 "$1: one line names the loss" || note "$(grep ckptless "$out")"
+    is "$(grep -c '^ckptless: resumed at step' "$out")" 1 "$1: and one the recovery"
 }
 
 lab_start 5 --slurmd-timeout 5
@@ -59,39 +73,46 @@ like "$wanted" "final step $steps .*[0-9a-f]{16}" "an undisturbed run ends with 
 begin first-node
 reached 50
 "$top/lab/kill-node" 1
-goes_on "first node" 'n1: no heartbeat for [0-9]* ms; rank 0 -> n5'
+ends_well "first node"
+one_loss "first node" 'n1: no heartbeat for [0-9]* ms; rank 0 -> n5 (task 4)'
 ok "first node: nothing of the step is left on the others" wait_for 10 no_processes 2 3 4 5
 ok "first node: it comes back" all_back
 
+begin leader-node
+reached 50
+"$top/lab/kill-node" 5
+ends_well "leader's node" n1
+not_interrupted "leader's node" silent
+ok "leader's node: nothing of the step is left on the others" wait_for 10 no_processes 1 2 3 4
+ok "leader's node: it comes back" all_back
+
 begin cut-node
 reached 50
-"$top/lab/cut" 1
-goes_on "first node cut off" 'n1: no heartbeat for [0-9]* ms; rank 0 -> n5'
-"$top/lab/heal" 1
-ok "first node cut off: when it comes back, its processes end" wait_for 40 no_processes 1
-ok "first node cut off: the nodes are idle again" all_back
+"$top/lab/cut" 5
+ends_well "leader cut off" n1
+not_interrupted "leader cut off" silent
+"$top/lab/heal" 5
+ok "leader cut off: when it comes back, its processes end" wait_for 40 no_processes 5
+ok "leader cut off: the nodes are idle again" all_back
 
-begin first-helper
+begin leaders-helper
 reached 50
-kill -KILL "$(pids_of 1 ckptlessd)"
-goes_on "helper of the first node" 'n1: its helper died; rank 0 -> n5'
-is "$(grep -c '^ckptless: spare n1: a new helper has joined' "$out")" 1 "helper of the first node: its successor is a spare"
-ok "helper of the first node: the nodes are idle again" all_back
+kill -KILL "$(pids_of 5 ckptlessd)"
+ends_well "leader's helper" n1
+not_interrupted "leader's helper" "helper died"
+is "$(grep -c '^ckptless: spare n5: a new helper has joined' "$out")" 1 "leader's helper: its successor is a spare"
+ok "leader's helper: the nodes are idle again" all_back
 
-# The new leader's node too; a quorum of each view is left.
-begin twice
+# Now a rank lives where the leader does.
+begin busy-leader
 reached 50
-kill -KILL "$(pids_of 1 ckptlessd)"
-ok "two leaders: the first helper is killed, and the job resumes" resumed 1
-ok "two leaders: its successor is a spare" wait_for 20 said '^ckptless: spare n1: a new helper has joined'
-"$top/lab/kill-node" 2
-ok "two leaders: then the second node goes, and the job resumes" resumed 2 || note "$(grep ckptless "$out")"
-ok "two leaders: srun ends" wait_for 30 srun_is_gone || scancel "$job"
-wait $step
-is $? 0 "two leaders: with 0"
-trained_as_wanted "two leaders"
-is "$(grep -c '^ckptless: n[23] leads now' "$out")" 2 "two leaders: two lines say who leads"
-ok "two leaders: n2 comes back" all_back
+kill -KILL "$(pids_of 5 ckptlessd)"
+ok "leader with a rank: the helper of n1 leads, and n5 is a spare" \
+    wait_for 20 said '^ckptless: spare n5: a new helper has joined'
+"$top/lab/kill-node" 1
+ends_well "leader with a rank" n1 n2
+one_loss "leader with a rank" 'n1: no heartbeat for [0-9]* ms; rank 0 -> n5'
+ok "leader with a rank: n1 comes back" all_back
 
 srun_options=(-N1 --ckptless=spares=1)
 steps=100000 begin of-two

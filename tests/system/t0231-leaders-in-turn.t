@@ -1,6 +1,6 @@
 #!/bin/bash
-# The helper that leads is killed, again and again: each node's leads once, and then the first one's successor. The job
-# goes on each time, bit for bit.
+# The helper that leads is killed, again and again: the spare's first, then each node's, and then the spare's successor. The
+# job goes on each time, bit for bit.
 . "$(dirname "$0")/lib.sh"
 . "$top/tests/system/job.sh"
 
@@ -33,11 +33,12 @@ train_here in-turn
 reached 30
 leads=()
 for turn in 1 2 3 4; do
-    node=$(((turn - 1) % 3 + 1))
+    node=$(((turn + 1) % 3 + 1))
     kill -KILL "$(pids_of $node ckptlessd)"
-    ok "turn $turn: the helper of n$node is killed, and the job resumes" resumed $turn || note "$(grep ckptless "$out")"
+    ok "turn $turn: the helper of n$node is killed, and another one leads" wait_for 20 said 'leads now' $turn
+    ok "turn $turn: the job resumes, where a rank was lost" resumed $((turn - 1)) || note "$(grep ckptless "$out")"
     ok "turn $turn: its successor joins" joined $turn || note "$(grep ckptless "$out")"
-    leads+=("n$((turn % 3 + 1))")
+    leads+=("n$(((turn - 1) % 3 + 1))")
 done
 ok "srun ends" wait_for 60 srun_is_gone || scancel "$(squeue -h -o %i)"
 wait $step

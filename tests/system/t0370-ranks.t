@@ -167,9 +167,10 @@ others=$(of_ranks charlm 0 1 4 5)
 kill -KILL "$(pids_of 2 ckptlessd)"
 ok "the helper of n2 is killed, and the step resumes" wait_for 10 resumed 1
 like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost n2: [^;]*; ranks 2,3 -> n4 \(task 3\)$' "helper killed: its ranks go to the spare"
+ok "and n2 is a spare" wait_for 10 said '^ckptless: spare n2: a new helper has joined$'
 kill -KILL "$(pids_of 4 ckptlessd)"
-ok "that of the spare is killed too, and the step resumes" wait_for 10 resumed 2
-like "$(grep '^ckptless: lost n4' "$out")" '; ranks 2,3 -> n4$' "helper killed: n4 has a helper again, which takes both"
+ok "that of n4, which leads, is killed too, and the step resumes" wait_for 10 resumed 2
+like "$(grep '^ckptless: lost n4' "$out")" '; ranks 2,3 -> n2 \(task 1\)$' "helper killed: its ranks go back to n2"
 is "$(of_ranks charlm 0 1 4 5)" "$others" "helper killed: the others are the same processes"
 ends_well "helpers killed" 2
 

@@ -77,6 +77,8 @@ stock_errors=(
     # A client that has ended without waiting for its answer: srun, also where the plugin ends it in place of Slurm.
     'slurm_msg_sendto: address:port=\S+ msg_type=8001: Unexpected missing socket error'
     'slurm_receive_msg \[\S+\]: Zero Bytes were transmitted or received'
+    # srun has given its allocation back, and is gone before slurmctld has told it that the job is over.
+    'slurm_msg_sendto: address:port=\S+ msg_type=7004: Unexpected missing socket error'
     # Nodes that fall silent, and are in jobs.
     'Nodes \S+ not responding, setting DOWN'
     'Removing failed node \S+ from JobId='

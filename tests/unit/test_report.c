@@ -21,7 +21,7 @@ static const struct report_facts facts = {
     .active_nodes = 4,
     .rank_count = 8,
     .hosts = hosts,
-    .first_tasks = "0,1",
+    .own_tasks = "0,1",
     .slots_per_task = 1,
     .time_ms = 1700000000123u,
 };
@@ -89,29 +89,35 @@ static void lines_are_as_documented(void **state) {
 static void a_loss_names_the_tasks_that_go_on_with_its_output(void **state) {
     static const uint32_t slots[] = { 0, 1 }, in_place[] = { 1, 1 };
     static const struct {
-        const char *first_tasks;
+        const char *own_tasks;
         uint32_t slots_per_task;
         const uint32_t *nodes;
         const char *end;
+        uint32_t own_node;
     } cases[] = {
-        { "0,1", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)" },
-        { "0,5", 1, targets, "; ranks 2,3 -> n5 (tasks 4,9)" }, /* --distribution=cyclic */
-        { "0,1,10,11", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)" },
-        { "0", 2, targets, "; ranks 2,3 -> n5 (task 4)" },
-        { "0,1", 1, split, "; rank 2 -> n5 (task 8), rank 3 -> n1 (task 1)" },
-        { "0,1", 1, in_place, "; ranks 2,3 -> n2" },
-        { "0,1", 1, nowhere, "; ranks 2,3 -> nowhere" },
-        { "0", 1, targets, "; ranks 2,3 -> n5 (tasks 4,?)" },
-        { "", 1, targets, "; ranks 2,3 -> n5" },
-        { NULL, 1, targets, "; ranks 2,3 -> n5" },
-        { "0,1", 0, targets, "; ranks 2,3 -> n5" },
+        { "0,1", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)", 0 },
+        { "0,5", 1, targets, "; ranks 2,3 -> n5 (tasks 4,9)", 0 }, /* --distribution=cyclic */
+        { "0,1,10,11", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)", 0 },
+        { "0", 2, targets, "; ranks 2,3 -> n5 (task 4)", 0 },
+        { "0,1", 1, split, "; rank 2 -> n5 (task 8), rank 3 -> n1 (task 1)", 0 },
+        { "0,1", 1, in_place, "; ranks 2,3 -> n2", 0 },
+        { "0,1", 1, nowhere, "; ranks 2,3 -> nowhere", 0 },
+        { "0", 1, targets, "; ranks 2,3 -> n5 (tasks 4,?)", 0 },
+        { "", 1, targets, "; ranks 2,3 -> n5", 0 },
+        { NULL, 1, targets, "; ranks 2,3 -> n5", 0 },
+        { "0,1", 0, targets, "; ranks 2,3 -> n5", 0 },
+        { "6,7", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)", 3 },
+        { "3,8", 1, targets, "; ranks 2,3 -> n5 (tasks 4,9)", 3 },
+        { "6,7,16,17", 1, targets, "; ranks 2,3 -> n5 (tasks 8,9)", 3 },
+        { "5,6", 1, targets, "; ranks 2,3 -> n5", 3 }, /* dealt out by hand */
     };
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct report_facts here = facts;
         struct core_trace trace = rows[1].trace;
         char line[1024];
-        here.first_tasks = cases[i].first_tasks;
+        here.own_tasks = cases[i].own_tasks;
+        here.own_node = cases[i].own_node;
         here.slots_per_task = cases[i].slots_per_task;
         trace.target_nodes = cases[i].nodes;
         trace.target_slots = slots;

@@ -76,6 +76,7 @@ static const struct wire_message samples[WIRE_TYPE_COUNT] = {
     [WIRE_WELCOME] = ROSTER,
     [WIRE_REPORT] = { .report = { .line = "lost n2", .json = "{\"event\":\"loss\"}" } },
     [WIRE_PING] = HEARTBEAT,
+    [WIRE_USAGE] = { .usage = { 414, 123456789 } },
     [WIRE_HEARTBEAT] = HEARTBEAT,
     [WIRE_HEARTBEAT_ACK] = HEARTBEAT,
     [WIRE_LOSS] = { .loss = { 3, 2, WIRE_CAUSE_ASKED, 11, true, "bad memory" } },
