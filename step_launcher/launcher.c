@@ -94,8 +94,10 @@ static void begin_step(struct launcher *launcher) {
     launcher->phase = LAUNCHER_RUNNING;
     (void)event_del(launcher->limit);
     net_set_frame_max(first->peer, REPORT_BYTES_MAX);
-    for (uint32_t i = 0; i < rollcall->node_count; i++) {
-        send_roster(launcher, rollcall->nodes[i].peer, launcher->members[i].id);
+    /* The leader first: the others come to it at once. */
+    for (uint32_t i = 0, node = rollcall_first_leader(rollcall); i < rollcall->node_count; i++) {
+        send_roster(launcher, rollcall->nodes[node].peer, launcher->members[node].id);
+        node = (node + 1) % rollcall->node_count;
     }
 }
 

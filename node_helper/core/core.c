@@ -227,6 +227,7 @@ static void dispatch(struct core *core, const struct core_event *event) {
                 }
                 member_report(core, slot);
             }
+            member_send_ending(core);
             lease_send(core); /* last: who is heard has said everything */
         }
         break;
@@ -239,9 +240,9 @@ static void dispatch(struct core *core, const struct core_event *event) {
         }
         break;
     case CORE_EVENT_ENDING:
-        if (!core->ending_sent) {
-            core->ending_sent = true;
-            emit_to_leader(core, &(struct wire_message){ .type = WIRE_ENDING });
+        if (!core->is_ending) {
+            core->is_ending = true;
+            member_send_ending(core);
         }
         break;
     case CORE_EVENT_UNSETTLED:

@@ -178,10 +178,11 @@ struct core {
 
     uint32_t slot_count;
     struct member_slot *slots;
-    bool has_begun, connected, held, ending_sent;
-    bool ended;    /* END has come */
-    bool killed;   /* ... and the programs with it: nothing more to say */
-    bool finished; /* END because every rank has finished */
+    bool has_begun, connected, held;
+    bool is_ending; /* Slurm ends the step: it has said so on this node */
+    bool ended;     /* END has come */
+    bool killed;    /* ... and the programs with it: nothing more to say */
+    bool finished;  /* END because every rank has finished */
     uint32_t end_code;
     bool committed_once; /* as far as this helper knows */
     uint32_t restarts;   /* as the leader said with the epoch */
@@ -222,6 +223,7 @@ void emit_warning(struct core *core, const char *text);
 void member_on_message(struct core *core, const struct wire_message *message);
 void member_on_program(struct core *core, const struct core_event *event);
 void member_report(struct core *core, uint32_t slot);    /* says (again) what the leader must know of this slot */
+void member_send_ending(struct core *core);              /* when Slurm has said here that it ends the step */
 void member_send_slot(struct core *core, uint32_t slot); /* to a new leader: what runs there, and as whom */
 void member_end(struct core *core, uint32_t exit_code, bool kill);
 void member_reset_epoch(struct member_slot *slot);

@@ -49,6 +49,12 @@ void member_send_slot(struct core *core, uint32_t index) {
     emit_to_leader(core, &message);
 }
 
+void member_send_ending(struct core *core) {
+    if (core->is_ending) {
+        emit_to_leader(core, &(struct wire_message){ .type = WIRE_ENDING });
+    }
+}
+
 void member_report(struct core *core, uint32_t index) {
     struct member_slot *slot = &core->slots[index];
     if (slot->incarnation == 0) {

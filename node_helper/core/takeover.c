@@ -129,6 +129,7 @@ void takeover_begin(struct core *core) {
         member_send_slot(core, slot);
         member_report(core, slot); /* as the others do when they connect */
     }
+    member_send_ending(core);
 }
 
 void takeover_end_muster(struct core *core) {

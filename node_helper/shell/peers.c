@@ -98,7 +98,7 @@ void peers_follow(struct shell *shell, uint32_t leader) {
     struct net_peer *former = shell->leader;
     log_line("helper %u leads", leader);
     shell->leader = NULL;
-    shell->leader_is_up = false;
+    shell->leader_is_up = shell->leader_answers = false;
     shell->leader_id = leader;
     shell->reconnect_ms = RECONNECT_MS_MIN;
     for (uint32_t i = 0; i < shell->slot_count; i++) {
@@ -138,7 +138,6 @@ void rollcall_join_when_ready(struct shell *shell) {
         peers_send_up(shell, &(struct wire_message){ .type = WIRE_UNSETTLED });
     }
     shell->leader_is_new = false;
-    rollcall_say_unsaid(shell);
     pulls_send_address(shell);
     for (uint32_t i = 0; i < shell->slot_count; i++) {
         tables_send(shell, &shell->slots[i]);
@@ -323,6 +322,10 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
 }
 
 static void on_leaders(struct shell *shell, const struct wire_message *message) {
+    if (!shell->leader_answers && shell->core != NULL) {
+        shell->leader_answers = true;
+        rollcall_say_unsaid(shell);
+    }
     if (message->type == WIRE_WELCOME) {
         on_welcome(shell, message);
     } else if (message->type == WIRE_REFUSE) {
@@ -364,7 +367,7 @@ static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size
 
 static void leader_closed(struct shell *shell) {
     shell->leader = NULL;
-    shell->leader_is_up = false;
+    shell->leader_is_up = shell->leader_answers = false;
     for (uint32_t i = 0; i < shell->slot_count; i++) {
         shell->slots[i].table_sent = false;
     }

@@ -297,7 +297,7 @@ static void send_report(struct shell *shell, const struct wire_report *report) {
     struct wire_message message = { .type = WIRE_REPORT, .from = core_leader(shell->core), .report = *report };
     if (core_is_leader(shell->core) && shell->launcher_is_up) {
         peers_send(shell, shell->launcher, &message);
-    } else if (!core_is_leader(shell->core) && shell->leader_is_up) {
+    } else if (!core_is_leader(shell->core) && shell->leader_answers) {
         peers_send_up(shell, &message);
     } else {
         unsaid_keep(shell, report);

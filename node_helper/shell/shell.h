@@ -141,6 +141,7 @@ struct shell {
     uint16_t port;
     struct net_peer *launcher, *leader; /* connections under way or up; NULL: none */
     bool launcher_is_up, leader_is_up;
+    bool leader_answers;   /* something has come over this connection: it has taken our JOIN */
     bool leader_is_new;    /* and has not been told what this helper waits for */
     uint32_t leader_id;    /* whom `leader` is, or is to be, connected to */
     struct unsaid *unsaid; /* list, oldest first */

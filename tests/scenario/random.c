@@ -39,12 +39,18 @@ static void hit_program(struct sim *sim, uint64_t kind) {
     }
 }
 
+/* Never sooner than was said before: what waits already would be overtaken by what comes then. */
+static void extend(const struct sim *sim, uint64_t *until_ns, uint64_t span_ns) {
+    uint64_t end_ns = sim->now_ns + span_ns;
+    *until_ns = end_ns > *until_ns ? end_ns : *until_ns;
+}
+
 static void hit_node(struct sim *sim, uint64_t kind) {
     uint32_t index = living_node(sim);
     struct sim_node *node = &sim->nodes[index];
     if (kind == 5 || kind == 6) { /* a helper stands still, the leader's too */
         index = (uint32_t)sim_random(sim, sim->node_count);
-        sim->nodes[index].frozen_until_ns = sim->now_ns + sim_random(sim, 900 * SIM_MS);
+        extend(sim, &sim->nodes[index].frozen_until_ns, sim_random(sim, 900 * SIM_MS));
         sim_say(sim, "n%u helper frozen until %llu", index,
                 (unsigned long long)sim->nodes[index].frozen_until_ns / SIM_MS);
         return;
@@ -61,7 +67,7 @@ static void hit_node(struct sim *sim, uint64_t kind) {
         break;
     case 2:
     case 3:
-        node->cut_until_ns = sim->now_ns + sim_random(sim, 1200 * SIM_MS);
+        extend(sim, &node->cut_until_ns, sim_random(sim, 1200 * SIM_MS));
         sim_say(sim, "n%u cut until %llu", index, (unsigned long long)node->cut_until_ns / SIM_MS);
         break;
     case 4:
@@ -80,14 +86,10 @@ static void hit_node(struct sim *sim, uint64_t kind) {
 /* Nothing in this version finds a hanging program: in the end somebody kills it. So does Slurm with all programs of a
  * step that it ends. */
 static void end_of_faults(struct sim *sim) {
-    for (uint32_t i = 0; sim->slurm_ends && i < sim->node_count * sim->slot_count; i++) {
-        program_dies(sim, i / sim->slot_count, i % sim->slot_count, WIRE_CAUSE_SIGNAL, 9);
-    }
-    for (uint32_t rank = 0; rank < sim->rank_count; rank++) {
-        uint32_t node = 0;
-        struct sim_program *program = program_of_rank(sim, rank, &node);
-        if (program != NULL && program->hangs) {
-            program_dies(sim, node, (uint32_t)(program - sim->nodes[node].programs), WIRE_CAUSE_SIGNAL, 9);
+    for (uint32_t i = 0; i < sim->node_count * sim->slot_count; i++) {
+        uint32_t node = i / sim->slot_count, slot = i % sim->slot_count;
+        if (sim->slurm_ends || sim->nodes[node].programs[slot].hangs) {
+            program_dies(sim, node, slot, WIRE_CAUSE_SIGNAL, 9);
         }
     }
     sim_say(sim, "faults are over");
@@ -101,7 +103,9 @@ void fault_happens(struct sim *sim) {
     uint64_t kind = sim_random(sim, 200);
     if (kind == 0) {
         sim->slurm_ends = true;
-        sim_core(sim, (uint32_t)sim_random(sim, sim->node_count), (struct core_event){ .type = CORE_EVENT_ENDING });
+        for (uint32_t i = 0, node = living_node(sim); i < sim->node_count; i++, node = (node + 1) % sim->node_count) {
+            sim_core(sim, node, (struct core_event){ .type = CORE_EVENT_ENDING });
+        }
         for (uint32_t i = 0; i < sim->node_count * sim->slot_count; i++) {
             program_dies(sim, i / sim->slot_count, i % sim->slot_count, WIRE_CAUSE_SIGNAL, 15);
         }

@@ -168,7 +168,8 @@ static void on_start(struct sim *sim, uint32_t node, const struct core_action *a
                                      .timer = timer };
     sim_say(sim, "n%u START slot %u.%u rank %d", node, action->slot, action->incarnation, (int)action->rank);
     wake(sim, node, action->slot, 1 * SIM_MS + sim_random(sim, sim_random(sim, 10) == 0 ? 400 * SIM_MS : 30 * SIM_MS));
-    if (sim->slurm_ends && sim->now_ns >= sim->faults_end_ns) { /* Slurm has killed all there were: keepers start none */
+    if (sim->slurm_ends &&
+        sim->now_ns >= sim->faults_end_ns) { /* Slurm has killed all there were: keepers start none */
         program_dies(sim, node, action->slot, WIRE_CAUSE_SIGNAL, 9);
     }
 }
