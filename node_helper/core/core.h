@@ -175,7 +175,7 @@ struct core_actions {
 enum core_result { CORE_OK = 0, CORE_ERR_NO_MEMORY, CORE_ERR_CONFIG };
 
 /* *ret_core is set on OK. A first helper (id < member_count at the roll call) starts in epoch 0; the leader begins
- * epoch 1 at the first TICK. A successor (created from a WELCOME) waits for a STOP. */
+ * epoch 1 when all have connected and a quorum follows it. A successor (created from a WELCOME) waits for a STOP. */
 enum core_result core_create(struct core **ret_core, const struct core_config *config)
     __attribute__((warn_unused_result));
 void core_destroy(struct core *core); /* NULL is allowed */

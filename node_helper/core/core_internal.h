@@ -94,6 +94,7 @@ struct lead_rank {
     uint32_t exit_code;
     uint32_t respawns;   /* in place, since the last commit */
     uint64_t seat_epoch; /* takeover: of the epoch that the seat is known from */
+    bool told;           /* takeover: its helper has said that it sits there, in the epoch that we know */
     uint64_t step;
     uint64_t layout[2];
 };
@@ -121,6 +122,7 @@ struct leader {
     enum lead_phase phase;
     uint32_t view, counter, ordinal, generation;
     bool epoch_wanted;
+    bool knows_start;            /* takeover: programs have been started */
     bool blocked;                /* ... and waits for a view, or for members to be heard */
     uint32_t member_count;       /* one entry a node, always; `id` is that of its last helper */
     uint32_t first_node;         /* as the core's */

@@ -21,7 +21,7 @@ void leader_reset(struct leader *leader) {
     leader->fault_ns = leader->assemble_ns = leader->muster_ns = CORE_NEVER;
     leader->first_start_ns = leader->start_span_ns = leader->renew_ns = leader->quorum_end_ns = 0;
     leader->reserve = leader->fault_rank = WIRE_NONE;
-    leader->end_kill = leader->by_slurm = false;
+    leader->end_kill = leader->by_slurm = leader->knows_start = false;
 }
 
 void leader_want_epoch(struct core *core, uint64_t detect_ns) {
@@ -395,7 +395,7 @@ uint64_t leader_next_deadline(const struct core *core) {
     }
     uint64_t deadline = late_next_deadline(core);
     deadline = leader->muster_ns < deadline ? leader->muster_ns : deadline;
-    if (leader->phase == LEAD_ASSEMBLING && leader->assemble_ns < deadline) {
+    if (leader->phase == LEAD_ASSEMBLING && leader->assemble_ns < deadline && core->now_ns < leader->assemble_ns) {
         deadline = leader->assemble_ns;
     }
     uint64_t judged = judge_next_deadline(core);

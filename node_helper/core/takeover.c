@@ -24,12 +24,27 @@ static void fill_members(struct core *core) {
     }
 }
 
+/* Whose start this helper has missed would have the seats of the first one. */
+static void fill_first_seats(struct core *core) {
+    struct leader *leader = core->leader;
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < leader->member_count && leader->members[i].node < core->config.active_nodes; i++) {
+        for (uint32_t s = 0; s < leader->members[i].slot_count; s++) {
+            leader->ranks[rank++].seat =
+                (struct wire_seat){ .helper = leader->members[i].id, .slot = s, .incarnation = 1 };
+        }
+    }
+}
+
 static void fill_ranks(struct core *core) {
     struct leader *leader = core->leader;
     for (uint32_t rank = 0; rank < core->rank_count; rank++) {
         leader->ranks[rank] = (struct lead_rank){
             .seat = core->seats[rank], .loss = WIRE_NONE, .judge_ns = CORE_NEVER, .seat_epoch = core->epoch
         };
+    }
+    if (core->epoch == 0) {
+        fill_first_seats(core);
     }
 }
 
@@ -92,7 +107,9 @@ static void lose_spares(struct core *core) {
             lived = lived || core->leader->ranks[rank].seat.helper == former->ids[i];
         }
         if (!lived && !view_contains(&core->view, former->ids[i])) {
-            bool has_died = core->leader_died && former->ids[i] == core->former_leader;
+            const struct lead_member *member = &core->leader->members[core_node_of(core, former->ids[i])];
+            bool has_died =
+                member->id != former->ids[i] || (core->leader_died && former->ids[i] == core->former_leader);
             report_spare_lost(core, core_node_of(core, former->ids[i]),
                               has_died ? WIRE_CAUSE_HELPER_DIED : WIRE_CAUSE_SILENT);
         }
@@ -116,13 +133,11 @@ void takeover_begin(struct core *core) {
     leader->restarts = core->restarts;
     leader->start_span_ns = core->start_span_ns;
     leader->serial_floor = core->view.number * SERIALS_PER_VIEW;
-    leader->phase = core->epoch == 0 ? LEAD_ASSEMBLING : LEAD_RUNNING;
+    leader->phase = LEAD_RUNNING;
+    leader->knows_start = core->epoch != 0;
     fill_members(core);
     emit(core, CORE_ACTION_LEADER)->peer = core->self;
     report_leader(core);
-    if (leader->phase == LEAD_ASSEMBLING) {
-        return;
-    }
     fill_ranks(core);
     leader->muster_ns = core->now_ns + core->config.dead_after_ns / 2;
     for (uint32_t slot = 0; slot < core->slot_count; slot++) {
@@ -140,15 +155,30 @@ void takeover_end_muster(struct core *core) {
     leader->muster_ns = CORE_NEVER;
 }
 
-/* Every rank has said that it has committed in the epoch that we know, and nobody that it waits for anything. */
+/* Every rank is where we know it, in the epoch that we know; it has committed there, or uses no library; and nobody
+ * waits for anything. */
 static bool is_settled(const struct core *core) {
     const struct leader *leader = core->leader;
-    bool all = leader->library_seen && !leader->epoch_wanted && leader->asked_ns == CORE_NEVER;
+    bool all = !leader->epoch_wanted && leader->asked_ns == CORE_NEVER && core->epoch != 0;
     for (uint32_t i = 0; i < core->rank_count && all; i++) {
         const struct lead_rank *rank = &leader->ranks[i];
-        all = rank->committed && rank->attached && !rank->arrived && !rank->exited && !rank->pending;
+        bool is_done = !leader->library_seen || (rank->committed && rank->attached);
+        all = is_done && rank->told && !rank->arrived && !rank->exited && !rank->pending;
     }
     return all;
+}
+
+/* They may have missed the last STOP, and have to lead one day. */
+static void tell_the_rankless(struct core *core) {
+    struct leader *leader = core->leader;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        struct lead_member *member = &leader->members[i];
+        bool has_rank = false;
+        for (uint32_t s = 0; s < member->slot_count; s++) {
+            has_rank = has_rank || leader->slots[member->slot_first + s].rank != WIRE_NONE;
+        }
+        member->wants_stop = !has_rank && member->alive && member->id != core->self;
+    }
 }
 
 bool takeover_is_mustering(struct core *core) {
@@ -161,6 +191,11 @@ bool takeover_is_mustering(struct core *core) {
             return true;
         }
     }
+    if (!leader->knows_start) { /* as far as anyone has heard, no program was ever started */
+        leader->muster_ns = CORE_NEVER;
+        leader->phase = LEAD_ASSEMBLING;
+        return false;
+    }
     takeover_end_muster(core);
     fill_slots(core);
     lose_left(core);
@@ -168,6 +203,8 @@ bool takeover_is_mustering(struct core *core) {
     if (!is_settled(core)) {
         leader_want_epoch(core, leader->takeover_ns - core->followed_at_ns);
         leader->loss_ns = leader->takeover_ns;
+    } else {
+        tell_the_rankless(core);
     }
     return false;
 }
@@ -182,6 +219,8 @@ static void on_seat(struct core *core, const struct wire_message *message) {
             .helper = message->from, .slot = said->slot, .incarnation = said->incarnation, .starts = said->starts
         };
     }
+    rank->told = rank->seat.helper == message->from && rank->seat_epoch == message->epoch &&
+                 message->epoch == core->epoch && rank->seat.incarnation == said->incarnation;
     rank->attached = rank->attached || (rank->seat.helper == message->from && said->state == WIRE_SLOT_ATTACHED);
 }
 
@@ -191,6 +230,7 @@ void takeover_on_slot(struct core *core, const struct lead_member *member, const
     if (leader->muster_ns == CORE_NEVER || said->slot >= member->slot_count) {
         return;
     }
+    leader->knows_start = leader->knows_start || message->epoch != 0; /* this helper may have missed the first STOP */
     leader->library_seen = leader->library_seen || said->state == WIRE_SLOT_ATTACHED;
     leader->ordinal = said->ordinal > leader->ordinal ? said->ordinal : leader->ordinal;
     leader->generation = said->generation > leader->generation ? said->generation : leader->generation;

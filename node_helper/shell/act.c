@@ -136,6 +136,18 @@ void act_check_end(struct shell *shell) {
     }
 }
 
+void act_lead(struct shell *shell) {
+    const uint32_t *ids = NULL;
+    uint32_t number = 0, count = core_view(shell->core, &number, &ids);
+    for (uint32_t node = 0; node < shell->node_count; node++) { /* what the leaders before knew */
+        bool is_in = false;
+        for (uint32_t i = 0; i < count; i++) {
+            is_in = is_in || shell_node_of(shell, ids[i]) == node;
+        }
+        shell->node_was_lost[node] = !is_in;
+    }
+}
+
 static void trace(struct shell *shell, const struct core_trace *trace) {
     if (trace->node_lost && trace->cause != WIRE_CAUSE_HELPER_DIED && trace->node < shell->node_count) {
         shell->node_was_lost[trace->node] = true;

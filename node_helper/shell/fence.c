@@ -1,6 +1,6 @@
 /*
- * PMIx_Fence of programs across nodes: PMIx gathers the local participants' data, the nodes gather each other's. An epoch
- * that begins meanwhile ends it, for someone who takes part may be gone.
+ * PMIx_Fence of programs across nodes: PMIx gathers the local participants' data, the nodes gather each other's. An
+ * epoch that begins meanwhile ends it, for someone who takes part may be gone.
  */
 #include <stdlib.h>
 #include <xxhash.h>

@@ -84,16 +84,6 @@ void peers_connect_leader(struct shell *shell) {
     net_set_frame_max(shell->leader, WIRE_FRAME_BYTES_MAX);
 }
 
-/* What a member waits for from a leader that is gone, and that it cannot simply ask the next one for: of a gather
- * others may have got the end already. */
-static bool is_unsettled(const struct shell *shell) {
-    bool asks = false;
-    for (uint32_t i = 0; i < shell->slot_count; i++) {
-        asks = asks || (shell->slots[i].reply != NULL && shell->slots[i].call == WIRE_RPC_REGION_BYTES);
-    }
-    return asks || gather_is_waiting(shell);
-}
-
 void peers_follow(struct shell *shell, uint32_t leader) {
     struct net_peer *former = shell->leader;
     log_line("helper %u leads", leader);
@@ -114,8 +104,10 @@ void peers_follow(struct shell *shell, uint32_t leader) {
         return;
     }
     rollcall_lead(shell);
+    act_lead(shell);
     gather_lead(shell);
-    if (is_unsettled(shell)) {
+    tables_lead(shell);
+    if (gather_is_waiting(shell)) {
         shell_event(shell, &(struct core_event){ .type = CORE_EVENT_UNSETTLED });
     }
 }
@@ -134,14 +126,14 @@ void rollcall_join_when_ready(struct shell *shell) {
     if (is_successor) {
         return; /* until WELCOME */
     }
-    if (shell->leader_is_new && is_unsettled(shell)) {
+    if (shell->leader_is_new && gather_is_waiting(shell)) {
         peers_send_up(shell, &(struct wire_message){ .type = WIRE_UNSETTLED });
     }
-    shell->leader_is_new = false;
     pulls_send_address(shell);
     for (uint32_t i = 0; i < shell->slot_count; i++) {
         tables_send(shell, &shell->slots[i]);
     }
+    tables_ask_again(shell);
     gather_say_again(shell);
     shell_event(shell, &(struct core_event){ .type = CORE_EVENT_PEER_OPENED, .peer = core_leader(shell->core) });
 }
@@ -307,13 +299,18 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
         rollcall_forward(shell, &message->report);
         return;
     case WIRE_USAGE:
-        usage_add(shell, &message->usage);
+        if (message->epoch == core_epoch(shell->core)) {
+            usage_add(shell, &message->usage);
+        }
         return;
     case WIRE_UNSETTLED:
         shell_event(shell, &(struct core_event){ .type = CORE_EVENT_UNSETTLED });
         return;
     case WIRE_ARRIVED:
         tables_on_arrived(shell, message->arrived.rank, message->arrived.has_state);
+        break;
+    case WIRE_COMMITTED:
+        tables_on_committed(shell, message->rank_step.rank);
         break;
     default:
         break;
@@ -324,6 +321,7 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
 static void on_leaders(struct shell *shell, const struct wire_message *message) {
     if (!shell->leader_answers && shell->core != NULL) {
         shell->leader_answers = true;
+        shell->leader_is_new = false;
         rollcall_say_unsaid(shell);
     }
     if (message->type == WIRE_WELCOME) {

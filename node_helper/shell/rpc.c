@@ -152,6 +152,7 @@ static void on_request(struct shell *shell, struct slot *slot, const struct wire
     switch (request->type) {
     case WIRE_RPC_COMMITTED:
         reply_result(shell, reply, CKPTLESS_OK, NULL);
+        tables_on_committed(shell, core_slot_rank(shell->core, slots_index(shell, slot)));
         tell_core(shell, slot, CORE_EVENT_COMMITTED, request);
         return;
     case WIRE_RPC_PAUSE:

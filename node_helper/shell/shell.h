@@ -90,10 +90,11 @@ struct slot {
 
     void *reply; /* of the call that the program blocks in; NULL: none */
     enum wire_rpc_type call;
-    struct table table;     /* of its last recover */
-    bool table_sent;        /* to this leader, over this connection */
-    struct slot_pull *pull; /* NULL: none waits */
-    uint32_t pull_id;       /* under way; 0: none */
+    struct wire_region asked; /* REGION_BYTES */
+    struct table table;       /* of its last recover */
+    bool table_sent;          /* to this leader, over this connection */
+    struct slot_pull *pull;   /* NULL: none waits */
+    uint32_t pull_id;         /* under way; 0: none */
 };
 
 /* What is known of a node: its last helper. */
@@ -219,6 +220,7 @@ void step_begin(struct shell *shell);                            /* the core exi
 /* act.c */
 void act_all(struct shell *shell, struct core_actions actions);
 void act_check_end(struct shell *shell); /* after an END: tells the keepers whose programs have ended */
+void act_lead(struct shell *shell);      /* this helper leads from now on */
 
 /* rollcall.c */
 bool rollcall_begin(struct shell *shell);
@@ -343,7 +345,7 @@ void gather_on_answer(struct shell *shell, const struct wire_message *message);
 void gather_say_again(struct shell *shell); /* the connection to the leader is a new one */
 void gather_lead(struct shell *shell);      /* this helper leads from now on */
 bool gather_is_waiting(const struct shell *shell);
-void gather_reset(struct shell *shell);     /* a new epoch, or the end */
+void gather_reset(struct shell *shell); /* a new epoch, or the end */
 
 /* fence.c */
 void fence_begin(struct shell *shell, const struct pmixsrv_event *event);
@@ -365,6 +367,9 @@ void tables_reset(struct shell *shell); /* a new epoch */
 void tables_send(struct shell *shell, struct slot *slot);
 void tables_on_table(struct shell *shell, const struct wire_message *message);
 void tables_on_arrived(struct shell *shell, uint32_t rank, bool has_state);
+void tables_on_committed(struct shell *shell, uint32_t rank); /* it holds state */
+void tables_lead(struct shell *shell);                        /* this helper leads from now on */
+void tables_ask_again(struct shell *shell);                   /* the connection to the leader is a new one */
 void tables_on_query(struct shell *shell, const struct wire_message *message);
 void tables_on_answer(struct shell *shell, const struct wire_message *message);
 void tables_ask(struct shell *shell, struct slot *slot, const struct wire_rpc_region *region);

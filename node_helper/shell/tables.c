@@ -152,6 +152,12 @@ void tables_on_arrived(struct shell *shell, uint32_t rank, bool has_state) {
     answer_all(shell);
 }
 
+void tables_on_committed(struct shell *shell, uint32_t rank) {
+    if (core_is_leader(shell->core) && rank < core_rank_count(shell->core)) {
+        shell->tables->ranks[rank].holds = true;
+    }
+}
+
 /* A rank that asks does not hold anyone up. Its helper is known, which of its ranks it is does not matter more. */
 static void settle_asker(struct shell *shell, uint32_t helper, uint32_t slot) {
     for (uint32_t rank = 0; rank < core_rank_count(shell->core); rank++) {
@@ -183,15 +189,40 @@ void tables_on_answer(struct shell *shell, const struct wire_message *message) {
     answer_own(shell, &message->region_query);
 }
 
-void tables_ask(struct shell *shell, struct slot *slot, const struct wire_rpc_region *region) {
-    struct wire_message message = { .type = WIRE_REGION_QUERY, .region_query = { .token = slots_index(shell, slot) } };
-    memcpy(message.region_query.region.name, region->name, sizeof(message.region_query.region.name));
-    message.region_query.region.shard = region->shard;
+static void ask(struct shell *shell, struct slot *slot) {
+    struct wire_message message = { .type = WIRE_REGION_QUERY,
+                                    .region_query = { .token = slots_index(shell, slot), .region = slot->asked } };
     if (core_is_leader(shell->core)) {
         ask_leader(shell, own_id(shell), &message.region_query);
     } else {
         peers_send_up(shell, &message);
     }
+}
+
+void tables_ask(struct shell *shell, struct slot *slot, const struct wire_rpc_region *region) {
+    slot->asked = (struct wire_region){ .shard = region->shard };
+    memcpy(slot->asked.name, region->name, sizeof(slot->asked.name));
+    ask(shell, slot);
+}
+
+void tables_ask_again(struct shell *shell) {
+    for (uint32_t i = 0; i < shell->slot_count; i++) {
+        if (shell->slots[i].reply != NULL && shell->slots[i].call == WIRE_RPC_REGION_BYTES) {
+            ask(shell, &shell->slots[i]);
+        }
+    }
+}
+
+void tables_lead(struct shell *shell) {
+    for (uint32_t i = 0; i < shell->slot_count; i++) {
+        struct slot *slot = &shell->slots[i];
+        uint32_t rank = core_slot_rank(shell->core, i);
+        tables_send(shell, slot);
+        if (rank != WIRE_NONE && slot->page != NULL && atomic_load(&slot->page->shared->update_count) > 0) {
+            tables_on_committed(shell, rank);
+        }
+    }
+    tables_ask_again(shell);
 }
 
 /* Once an epoch: the plan comes by more than one way. */

@@ -46,7 +46,7 @@ static void extend(const struct sim *sim, uint64_t *until_ns, uint64_t span_ns) 
 }
 
 static void hit_node(struct sim *sim, uint64_t kind) {
-    uint32_t index = living_node(sim);
+    uint32_t index = sim_random(sim, 3) == 0 ? sim_leader(sim) : living_node(sim);
     struct sim_node *node = &sim->nodes[index];
     if (kind == 5 || kind == 6) { /* a helper stands still, the leader's too */
         index = (uint32_t)sim_random(sim, sim->node_count);

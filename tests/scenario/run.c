@@ -36,6 +36,7 @@
  *     stranger NODE             a second helper, which cannot say that the first is dead
  *     warm-dies NODE            the parked program of its slot 0
  *     ending NODE               Slurm ends the step there
+ *     unsettled NODE            it has told the leader that it waits for something that is gone
  */
 #include <glob.h>
 #include <stdlib.h>
@@ -210,6 +211,8 @@ static bool run_node_command(const char *name, uint32_t node) {
                                                             .node = node,
                                                             .peer = WIRE_NONE,
                                                             .slot_count = script.slot_count });
+    } else if (strcmp(name, "unsettled") == 0) {
+        script_handle(script_leader(), (struct core_event){ .type = CORE_EVENT_UNSETTLED });
     } else if (strcmp(name, "reset") == 0) {
         reset(node);
     } else if (strcmp(name, "freeze") == 0) {
