@@ -136,19 +136,6 @@ void act_check_end(struct shell *shell) {
     }
 }
 
-/* Which nodes were lost under the leaders before; how the last of these was lost a trace says. */
-void act_lead(struct shell *shell, uint32_t former_leader) {
-    const uint32_t *ids = NULL;
-    uint32_t number = 0, count = core_view(shell->core, &number, &ids);
-    for (uint32_t node = 0; node < shell->node_count; node++) {
-        bool is_in = shell_node_of(shell, former_leader) == node;
-        for (uint32_t i = 0; i < count; i++) {
-            is_in = is_in || shell_node_of(shell, ids[i]) == node;
-        }
-        shell->node_was_lost[node] = !is_in;
-    }
-}
-
 static void trace(struct shell *shell, const struct core_trace *trace) {
     if (trace->node_lost && trace->cause != WIRE_CAUSE_HELPER_DIED && trace->node < shell->node_count) {
         shell->node_was_lost[trace->node] = true;

@@ -86,7 +86,6 @@ void peers_connect_leader(struct shell *shell) {
 
 void peers_follow(struct shell *shell, uint32_t leader) {
     struct net_peer *former = shell->leader;
-    uint32_t former_leader = shell->leader_id;
     log_line("helper %u leads", leader);
     shell->leader = NULL;
     shell->leader_is_up = shell->leader_answers = false;
@@ -105,7 +104,6 @@ void peers_follow(struct shell *shell, uint32_t leader) {
         return;
     }
     rollcall_lead(shell);
-    act_lead(shell, former_leader);
     gather_lead(shell);
     tables_lead(shell);
     if (gather_is_waiting(shell)) {
@@ -179,7 +177,6 @@ void peers_welcome(struct shell *shell, uint32_t id) {
     }
     node->member.id = id;
     node->member.port = shell->join_hello.port;
-    shell->node_was_lost[index] = false; /* its helper was */
     node->fabric_helper = WIRE_NONE;
     if (node->peer != NULL && node->peer != shell->joining) {
         net_close(node->peer);

@@ -220,7 +220,6 @@ void step_begin(struct shell *shell);                            /* the core exi
 /* act.c */
 void act_all(struct shell *shell, struct core_actions actions);
 void act_check_end(struct shell *shell); /* after an END: tells the keepers whose programs have ended */
-void act_lead(struct shell *shell, uint32_t former_leader); /* this helper leads from now on */
 
 /* rollcall.c */
 bool rollcall_begin(struct shell *shell);
