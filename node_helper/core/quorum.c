@@ -68,8 +68,8 @@ void quorum_renew(struct core *core) {
     } else if (stamp_ns != 0) {
         leader->quorum_end_ns = stamp_ns + dead_after_ns - dead_after_ns / 50; /* clocks may drift by 2 % */
         lease_renew(core, stamp_ns + dead_after_ns / 5 * 4);
-    } else if (leader->quorum_end_ns ==
-               CORE_NEVER) { /* it was enough alone until this view, whose others are bound anew */
+    } else if (leader->quorum_end_ns == CORE_NEVER) {
+        /* It was enough alone until this view, whose others are bound anew. */
         leader->quorum_end_ns = core->now_ns + dead_after_ns - dead_after_ns / 50;
         lease_renew(core, core->now_ns + dead_after_ns / 5 * 4);
     }

@@ -61,8 +61,8 @@ static void on_view(struct core *core) {
         leave(core);
     } else if (leader == core->self && core->leader == NULL) {
         takeover_begin(core);
-    } else if (leader > core->leader_id &&
-               leader != core->self) { /* less: a successor hears of a view before its own */
+    } else if (leader > core->leader_id && leader != core->self) {
+        /* Not a lesser one: that is of a view before this successor's own. */
         follow(core, leader);
     }
 }

@@ -169,10 +169,10 @@ static void act(struct shell *shell, const struct core_action *action) {
         peers_send_id(shell, action->peer, &action->message);
         break;
     case CORE_ACTION_WELCOME:
-        peers_welcome(shell, action->peer);
+        join_welcome(shell, action->peer);
         break;
     case CORE_ACTION_REFUSE:
-        peers_refuse(shell, action->text);
+        join_refuse(shell, action->text);
         break;
     case CORE_ACTION_START:
         slots_start(shell, action);

@@ -70,7 +70,7 @@ static bool on_hello(struct keeper *keeper, const struct wire_keeper_message *me
     }
     slots_start_waiting(shell);
     if (shell->launch.predecessor && shell->core == NULL) {
-        rollcall_join_when_ready(shell);
+        join_when_ready(shell);
     }
     return true;
 }

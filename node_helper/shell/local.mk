@@ -7,6 +7,7 @@ ckptlessd_SOURCES = \
 	node_helper/shell/exchange.c \
 	node_helper/shell/fence.c \
 	node_helper/shell/gather.c \
+	node_helper/shell/join.c \
 	node_helper/shell/keepers.c \
 	node_helper/shell/log.c \
 	node_helper/shell/memory.c \

@@ -223,7 +223,6 @@ void act_check_end(struct shell *shell); /* after an END: tells the keepers whos
 
 /* rollcall.c */
 bool rollcall_begin(struct shell *shell);
-void rollcall_join_when_ready(struct shell *shell); /* successor: all keepers are here */
 void rollcall_on_open(struct shell *shell);
 void rollcall_on_frame(struct shell *shell, const struct wire_message *message);
 void rollcall_on_close(struct shell *shell, const char *why);
@@ -250,8 +249,16 @@ void peers_send_id(struct shell *shell, uint32_t id, const struct wire_message *
 /* Leader: to all that are connected; member: to the leader. `from` and `epoch` are filled in. */
 void peers_send_up(struct shell *shell, struct wire_message *message);
 void peers_send_down(struct shell *shell, struct wire_message *message);
-void peers_welcome(struct shell *shell, uint32_t id);
-void peers_refuse(struct shell *shell, const char *text);
+void peers_stamp(struct shell *shell, struct wire_message *message); /* from, epoch */
+
+/* join.c */
+void join_when_ready(struct shell *shell); /* the connection to the leader is up; successor: all keepers are here */
+/* First message of a connection to the leader. */
+void join_on_join(struct shell *shell, struct net_peer *peer, const struct wire_message *message);
+void join_welcome(struct shell *shell, uint32_t id); /* the successor that asks to join gets this id */
+void join_refuse(struct shell *shell, const char *text);
+void join_on_welcome(struct shell *shell, const struct wire_message *message);
+void join_on_roster(struct shell *shell, const struct wire_roster *roster); /* the leader has welcomed somebody */
 
 /* visits.c. The on_ functions: false: not theirs. */
 void visits_send(struct shell *shell, uint32_t id,

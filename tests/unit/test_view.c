@@ -392,14 +392,20 @@ static struct wire_message said(enum wire_type type, uint32_t from, uint64_t bal
     return (struct wire_message){ .type = type, .from = from, .view = { .number = 2, .ballot = ballot } };
 }
 
-/* Of five, the second one has lost its leader, and two have promised it their votes: its ACCEPT is out. */
-static void proposes(struct view *view, uint64_t now_ns) {
+/* Of five, the second one has heard nothing of its leader for dead-after: its PREPARE is out. */
+static void asks(struct view *view, uint64_t now_ns) {
     static const uint32_t ids[5] = { 0, 1, 2, 3, 4 };
     struct view_output output;
     assert_true(view_init(view, 1, 5, DEAD_AFTER_NS, ids, 5));
     assert_true(view_follow(view, now_ns - DEAD_AFTER_NS));
     view_on_tick(view, now_ns, &output);
     assert_int_equal(output.message.type, WIRE_VIEW_PREPARE);
+}
+
+/* Of five, the second one has lost its leader, and two have promised it their votes: its ACCEPT is out. */
+static void proposes(struct view *view, uint64_t now_ns) {
+    struct view_output output;
+    asks(view, now_ns);
     for (uint32_t from = 3; from <= 4; from++) {
         struct wire_message promise = said(WIRE_VIEW_PROMISE, from, view->ballot);
         view_on_message(view, now_ns, &promise, &output);
@@ -408,14 +414,9 @@ static void proposes(struct view *view, uint64_t now_ns) {
 }
 
 static void a_promise_is_taken_back_while_nobody_can_have_accepted(void **state) {
-    static const uint32_t ids[5] = { 0, 1, 2, 3, 4 };
-    struct view_output output;
     struct view view;
     (void)state;
-    assert_true(view_init(&view, 1, 5, DEAD_AFTER_NS, ids, 5));
-    assert_true(view_follow(&view, 0));
-    view_on_tick(&view, DEAD_AFTER_NS, &output);
-    assert_int_equal(output.message.type, WIRE_VIEW_PREPARE);
+    asks(&view, DEAD_AFTER_NS);
     assert_true(view_follow(&view, DEAD_AFTER_NS + MS)); /* the leader lives after all */
     assert_int_equal(view.promised, VIEW_BALLOT_NONE);
     assert_int_equal(view.stage, VIEW_IDLE);
@@ -442,13 +443,11 @@ static void a_promise_stays_once_others_can_have_accepted(void **state) {
 
 /* What a quorum may have chosen goes before any wish. */
 static void what_has_been_accepted_is_proposed(void **state) {
-    static const uint32_t ids[5] = { 0, 1, 2, 3, 4 }, chosen[4] = { 0, 1, 2, 3 };
+    static const uint32_t chosen[4] = { 0, 1, 2, 3 };
     struct view_output output;
     struct view view;
     (void)state;
-    assert_true(view_init(&view, 1, 5, DEAD_AFTER_NS, ids, 5));
-    assert_true(view_follow(&view, 0));
-    view_on_tick(&view, DEAD_AFTER_NS, &output);
+    asks(&view, DEAD_AFTER_NS);
     struct wire_message promise = said(WIRE_VIEW_PROMISE, 3, view.ballot);
     promise.view.accepted = VIEW_BALLOT_LEADER;
     promise.view.members = chosen;
