@@ -245,6 +245,9 @@ static void dispatch(struct core *core, const struct core_event *event) {
             member_send_ending(core);
         }
         break;
+    case CORE_EVENT_OUT_OF_REACH:
+        core->is_out_of_reach = true;
+        break;
     case CORE_EVENT_UNSETTLED:
         if (core->leader != NULL && core->leader->phase == LEAD_RUNNING) {
             leader_want_epoch(core, 0);

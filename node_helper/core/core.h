@@ -42,24 +42,25 @@ struct core_config {
 
 enum core_event_type {
     CORE_EVENT_TICK,
-    CORE_EVENT_MESSAGE,     /* from another helper: message->from is authenticated by the host */
-    CORE_EVENT_PEER_OPENED, /* the connection to helper `peer` is up (leader: after its JOIN; member: to the leader) */
-    CORE_EVENT_PEER_CLOSED, /* the connection to helper `peer` ended: suspicion, not death */
-    CORE_EVENT_SUCCESSOR,   /* leader's host: a new helper of node `node` asks to join, and says that helper `peer`
-                               (WIRE_NONE: none) is dead and its ranks with it; answered by CORE_ACTION_WELCOME or REFUSE
-                             */
-    CORE_EVENT_ATTACHED,    /* slot: its program called ckptless_init */
-    CORE_EVENT_STAYS,       /* slot: its program, without the library, has said that it survives the loss of others */
-    CORE_EVENT_ARRIVED,     /* slot: its program stands in ckptless_recover */
-    CORE_EVENT_PULLED,      /* slot: CORE_ACTION_PULL has ended well; bytes. Never after its CANCEL_PULL */
-    CORE_EVENT_PULL_FAILED, /* slot: no source is left */
-    CORE_EVENT_RELOADED,    /* slot: its program called ckptless_reloaded(step) */
-    CORE_EVENT_COMMITTED,   /* slot: first commit in this epoch */
-    CORE_EVENT_FINISHED,    /* slot: its program called ckptless_finish */
-    CORE_EVENT_SLOT_ENDED,  /* slot: the program of `incarnation` is gone; cause, detail. Once per incarnation */
-    CORE_EVENT_ENDING,      /* Slurm is ending the step: nothing is a loss any more */
-    CORE_EVENT_UNSETTLED,   /* leader's host: this helper or a member waits for something that is gone with the
-                               leader before: only a new epoch helps */
+    CORE_EVENT_MESSAGE,      /* from another helper: message->from is authenticated by the host */
+    CORE_EVENT_PEER_OPENED,  /* the connection to helper `peer` is up (leader: after its JOIN; member: to the leader) */
+    CORE_EVENT_PEER_CLOSED,  /* the connection to helper `peer` ended: suspicion, not death */
+    CORE_EVENT_SUCCESSOR,    /* leader's host: a new helper of node `node` asks to join, and says that helper `peer`
+                                (WIRE_NONE: none) is dead and its ranks with it; answered by CORE_ACTION_WELCOME or REFUSE
+                              */
+    CORE_EVENT_ATTACHED,     /* slot: its program called ckptless_init */
+    CORE_EVENT_STAYS,        /* slot: its program, without the library, has said that it survives the loss of others */
+    CORE_EVENT_ARRIVED,      /* slot: its program stands in ckptless_recover */
+    CORE_EVENT_PULLED,       /* slot: CORE_ACTION_PULL has ended well; bytes. Never after its CANCEL_PULL */
+    CORE_EVENT_PULL_FAILED,  /* slot: no source is left */
+    CORE_EVENT_RELOADED,     /* slot: its program called ckptless_reloaded(step) */
+    CORE_EVENT_COMMITTED,    /* slot: first commit in this epoch */
+    CORE_EVENT_FINISHED,     /* slot: its program called ckptless_finish */
+    CORE_EVENT_SLOT_ENDED,   /* slot: the program of `incarnation` is gone; cause, detail. Once per incarnation */
+    CORE_EVENT_ENDING,       /* Slurm is ending the step: nothing is a loss any more */
+    CORE_EVENT_OUT_OF_REACH, /* this helper cannot give its ranks' state to other nodes */
+    CORE_EVENT_UNSETTLED,    /* leader's host: this helper or a member waits for something that is gone with the
+                                leader before: only a new epoch helps */
 };
 
 struct core_event {

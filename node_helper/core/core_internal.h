@@ -82,6 +82,7 @@ struct lead_slot {
 struct lead_rank {
     struct wire_seat seat;
     uint32_t loss; /* index of the loss record that took it; WIRE_NONE: lives */
+    bool is_out_of_reach; /* arrived: nobody on another node can have its state */
     bool attached, arrived, has_state, pulls, ready, reloaded, committed, finished;
     bool stays;        /* no library, but survives the loss of others */
     bool newcomer;     /* started in this epoch, or in an earlier one of the same recovery */
@@ -181,6 +182,7 @@ struct core {
     uint32_t slot_count;
     struct member_slot *slots;
     bool has_begun, connected, held;
+    bool is_out_of_reach; /* no other node can have its ranks' state */
     bool is_ending; /* Slurm ends the step: it has said so on this node */
     bool ended;     /* END has come */
     bool killed;    /* ... and the programs with it: nothing more to say */

@@ -19,6 +19,7 @@ static void send_arrived(struct core *core, const struct member_slot *slot) {
                                     .arrived = { .rank = slot->rank,
                                                  .incarnation = slot->incarnation,
                                                  .has_state = slot->has_state,
+                                                 .is_out_of_reach = core->is_out_of_reach,
                                                  .step = slot->step,
                                                  .layout = { slot->layout[0], slot->layout[1] } } };
     emit_to_leader(core, &message);

@@ -1,7 +1,8 @@
 /*
  * From STOP to the first commits: who has arrived with which state, from which step all go on, who pulls.
- * Resume step: the highest step that live ranks on two nodes hold, else the highest that one holds; if no one holds any
- * state, the programs load it themselves (RELOAD).
+ * Resume step: the highest step that live ranks on two nodes hold, else the highest that one holds, of nodes that can
+ * give it to others; if there is none of these, of any node; if no one holds any state, the programs load it themselves
+ * (RELOAD).
  */
 #include "node_helper/core/core_internal.h"
 
@@ -34,12 +35,16 @@ void plan_begin_gathering(struct core *core) {
     }
 }
 
-static uint32_t other_node_holders(const struct core *core, uint32_t first) {
+static bool gives(const struct lead_rank *rank, bool also_out_of_reach) {
+    return rank->has_state && (also_out_of_reach || !rank->is_out_of_reach);
+}
+
+static uint32_t other_node_holders(const struct core *core, uint32_t first, bool also_out_of_reach) {
     const struct leader *leader = core->leader;
     uint32_t count = 0;
     for (uint32_t i = 0; i < core->rank_count; i++) {
         const struct lead_rank *rank = &leader->ranks[i];
-        if (rank->has_state && rank->step == leader->ranks[first].step &&
+        if (gives(rank, also_out_of_reach) && rank->step == leader->ranks[first].step &&
             rank->seat.helper != leader->ranks[first].seat.helper) {
             count++;
         }
@@ -47,8 +52,8 @@ static uint32_t other_node_holders(const struct core *core, uint32_t first) {
     return count;
 }
 
-/* False: no one holds any state. */
-static bool find_resume_step(const struct core *core, uint64_t *ret_step) {
+/* False: none of these holds any state. */
+static bool find_step_of(const struct core *core, bool also_out_of_reach, uint64_t *ret_step) {
     const struct leader *leader = core->leader;
     bool found = false;
     bool found_on_two = false;
@@ -56,20 +61,24 @@ static bool find_resume_step(const struct core *core, uint64_t *ret_step) {
     uint64_t highest_on_two = 0;
     for (uint32_t i = 0; i < core->rank_count; i++) {
         const struct lead_rank *rank = &leader->ranks[i];
-        if (!rank->has_state) {
+        if (!gives(rank, also_out_of_reach)) {
             continue;
         }
         if (!found || rank->step > highest) {
             found = true;
             highest = rank->step;
         }
-        if ((!found_on_two || rank->step > highest_on_two) && other_node_holders(core, i) > 0) {
+        if ((!found_on_two || rank->step > highest_on_two) && other_node_holders(core, i, also_out_of_reach) > 0) {
             found_on_two = true;
             highest_on_two = rank->step;
         }
     }
     *ret_step = found_on_two ? highest_on_two : highest;
     return found;
+}
+
+static bool find_resume_step(const struct core *core, uint64_t *ret_step) {
+    return find_step_of(core, false, ret_step) || find_step_of(core, true, ret_step);
 }
 
 static void make_token(struct leader *leader, uint64_t epoch, uint8_t *ret_token) {
@@ -195,6 +204,7 @@ void plan_on_arrived(struct core *core, const struct wire_message *message) {
     }
     rank->arrived = true;
     rank->has_state = message->arrived.has_state;
+    rank->is_out_of_reach = message->arrived.is_out_of_reach;
     rank->step = message->arrived.step;
     rank->layout[0] = message->arrived.layout[0];
     rank->layout[1] = message->arrived.layout[1];

@@ -1,7 +1,7 @@
 /*
  * Which slot a rank gets. At the first start: slot after slot, node after node. A lost rank: in place up to respawn_max
  * times without a commit in between, else a free slot: warm spares first, then spares, then any node; in place again
- * when there is none.
+ * when there is none. A rank that could get its state from nobody goes to a spare at once: most likely its node cannot.
  */
 #include "node_helper/core/core_internal.h"
 
@@ -29,20 +29,23 @@ void seating_free(struct leader *leader, uint32_t rank) {
     }
 }
 
-/* Higher is better; 0: not usable. */
-static uint32_t merit(const struct lead_member *member, const struct lead_slot *slot) {
+/* Higher is better. */
+enum merit { MERIT_NONE, MERIT_ANY, MERIT_SPARE, MERIT_PARKED, MERIT_WARM };
+
+static enum merit merit(const struct lead_member *member, const struct lead_slot *slot) {
     if (!member->alive || slot->rank != WIRE_NONE) {
-        return 0;
+        return MERIT_NONE;
     }
-    return slot->warm ? 4 : slot->parked ? 3 : member->was_spare ? 2 : 1;
+    return slot->warm ? MERIT_WARM : slot->parked ? MERIT_PARKED : member->was_spare ? MERIT_SPARE : MERIT_ANY;
 }
 
-static bool find_slot(const struct leader *leader, uint32_t *ret_member, uint32_t *ret_slot) {
-    uint32_t best = 0;
+/* The best free slot; MERIT_NONE: there is none. */
+static enum merit find_slot(const struct leader *leader, uint32_t *ret_member, uint32_t *ret_slot) {
+    enum merit best = MERIT_NONE;
     for (uint32_t i = 0; i < leader->member_count; i++) {
         const struct lead_member *member = &leader->members[i];
         for (uint32_t s = 0; s < member->slot_count; s++) {
-            uint32_t value = merit(member, &leader->slots[member->slot_first + s]);
+            enum merit value = merit(member, &leader->slots[member->slot_first + s]);
             if (value > best) {
                 best = value;
                 *ret_member = i;
@@ -50,7 +53,7 @@ static bool find_slot(const struct leader *leader, uint32_t *ret_member, uint32_
             }
         }
     }
-    return best > 0;
+    return best;
 }
 
 static void take(struct leader *leader, uint32_t rank, struct lead_member *member, uint32_t slot_index) {
@@ -77,6 +80,10 @@ void seating_renew(struct core *core, uint32_t rank) {
     take(leader, rank, leader_member(leader, seat->helper), seat->slot);
 }
 
+static bool could_not_pull(const struct leader *leader, const struct lead_rank *lost) {
+    return lost->loss < leader->loss_count && leader->losses[lost->loss].cause == WIRE_CAUSE_PULL_FAILED;
+}
+
 static bool place(struct leader *leader, uint32_t rank, uint32_t respawn_max) {
     struct lead_rank *lost = &leader->ranks[rank];
     struct lead_member *home = leader_member(leader, lost->seat.helper);
@@ -85,23 +92,22 @@ static bool place(struct leader *leader, uint32_t rank, uint32_t respawn_max) {
     uint32_t other = 0;
     uint32_t other_slot = 0;
     seating_free(leader, rank);
-    if (home_alive && (lost->respawns < respawn_max || lost->excused)) {
-        lost->respawns += lost->excused ? 0 : 1;
-        take(leader, rank, home, home_slot);
-        return true;
-    }
-    if (home_alive) { /* anything but the slot that keeps failing */
+    if (home_alive) { /* of the others: not the slot that keeps failing */
         leader->slots[home->slot_first + home_slot].rank = rank;
     }
-    bool found = find_slot(leader, &other, &other_slot);
+    enum merit best = find_slot(leader, &other, &other_slot);
     seating_free(leader, rank);
-    if (found) {
+    bool may_try_again = lost->respawns < respawn_max && !(best >= MERIT_SPARE && could_not_pull(leader, lost));
+    if (home_alive && (may_try_again || lost->excused)) {
+        lost->respawns += lost->excused ? 0 : 1;
+        take(leader, rank, home, home_slot);
+    } else if (best > MERIT_NONE) {
         lost->respawns = 0;
         take(leader, rank, &leader->members[other], other_slot);
     } else if (home_alive) {
         take(leader, rank, home, home_slot);
     }
-    return found || home_alive;
+    return home_alive || best > MERIT_NONE;
 }
 
 bool seating_assign(struct core *core) {

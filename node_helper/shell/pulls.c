@@ -21,6 +21,7 @@ static void on_event(struct shell *shell, const struct plane_event *event) {
         char text[WIRE_TEXT_BYTES];
         snprintf(text, sizeof(text), "%.800s; its ranks cannot get state from other nodes, nor give it", event->text);
         rollcall_warn(shell, text);
+        shell_event(shell, &(struct core_event){ .type = CORE_EVENT_OUT_OF_REACH });
         return;
     }
     if (event->type == PLANE_EVENT_READY) {

@@ -180,6 +180,7 @@ struct wire_stop {
 struct wire_arrived {
     uint32_t rank, incarnation;
     bool has_state;
+    bool is_out_of_reach; /* its helper cannot give the state to other nodes */
     uint64_t step;       /* when has_state */
     uint64_t layout[2];  /* XXH3-128 of the rank's region table (names, shards, sizes, sorted) */
 };

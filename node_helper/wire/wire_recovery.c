@@ -86,6 +86,7 @@ void wire_arrived_encode(struct wire_writer *writer, const struct wire_message *
     wire_write_u32(writer, arrived->rank);
     wire_write_u32(writer, arrived->incarnation);
     wire_encode_bool(writer, arrived->has_state);
+    wire_encode_bool(writer, arrived->is_out_of_reach);
     wire_write_u64(writer, arrived->step);
     wire_write_u64(writer, arrived->layout[0]);
     wire_write_u64(writer, arrived->layout[1]);
@@ -98,6 +99,7 @@ void wire_arrived_decode(struct wire_decoder *decoder, struct wire_message *ret_
     arrived->rank = wire_read_u32(reader);
     arrived->incarnation = wire_read_u32(reader);
     arrived->has_state = wire_decode_bool(reader);
+    arrived->is_out_of_reach = wire_decode_bool(reader);
     arrived->step = wire_read_u64(reader);
     arrived->layout[0] = wire_read_u64(reader);
     arrived->layout[1] = wire_read_u64(reader);

@@ -36,6 +36,7 @@
  *     stranger NODE             a second helper, which cannot say that the first is dead
  *     warm-dies NODE            the parked program of its slot 0
  *     ending NODE               Slurm ends the step there
+ *     out-of-reach NODE         no other node can have the state of its ranks
  *     unsettled NODE            it has told the leader that it waits for something that is gone
  */
 #include <glob.h>
@@ -225,6 +226,8 @@ static bool run_node_command(const char *name, uint32_t node) {
                                                  .incarnation = script.nodes[node].programs[0].incarnation,
                                                  .cause = WIRE_CAUSE_SIGNAL,
                                                  .detail = 9 });
+    } else if (strcmp(name, "out-of-reach") == 0) {
+        script_handle(node, (struct core_event){ .type = CORE_EVENT_OUT_OF_REACH });
     } else if (strcmp(name, "ending") == 0) {
         script_handle(node, (struct core_event){ .type = CORE_EVENT_ENDING });
     } else {

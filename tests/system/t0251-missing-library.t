@@ -51,8 +51,17 @@ step=$!
 reached 120
 hit 3
 ok "no libfabric on n2: a rank elsewhere is killed, and the job resumes" resumed 1
-hit 2
-ok "no libfabric on n2: its own rank is killed, and the job resumes" resumed 2 || note "$(grep ckptless "$out")"
+# A loss between two ranks' commits leaves the others a step behind, n2's rank perhaps: then it is on the spare already.
+[ -z "$(pids_of 2)" ] || hit 2
+moved_to_spare() {
+    said 'lost rank 1 on n2: could not get its state from any holder; rank 1 -> n4' && [ -z "$(pids_of 2)" ] && goes_on
+}
+goes_on() {
+    grep '^ckptless: \(lost\|resumed\)' "$out" | tail -n 1 | grep -q resumed
+}
+ok "no libfabric on n2: its own rank is killed, and the spare takes it" wait_for 20 moved_to_spare ||
+    note "$(grep ckptless "$out")"
+is "$(grep -c 'could not get its state' "$out")" 1 "no libfabric on n2: and that at once"
 wait_for 30 bash -c "! kill -0 $step" || scancel "$(squeue -h -o %i)"
 wait $step
 is $? 0 "no libfabric on n2: the step ends with 0"

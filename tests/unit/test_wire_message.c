@@ -81,7 +81,7 @@ static const struct wire_message samples[WIRE_TYPE_COUNT] = {
     [WIRE_HEARTBEAT_ACK] = HEARTBEAT,
     [WIRE_LOSS] = { .loss = { 3, 2, WIRE_CAUSE_ASKED, 11, true, "bad memory" } },
     [WIRE_STOP] = { .stop = { 2, 1, 3, seats, 3, ascending, true, 5 } },
-    [WIRE_ARRIVED] = { .arrived = { 1, 2, true, 413, { 0x1122334455667788, 99 } } },
+    [WIRE_ARRIVED] = { .arrived = { 1, 2, true, true, 413, { 0x1122334455667788, 99 } } },
     [WIRE_PLAN] = { .plan = { WIRE_PLAN_RESUME, 413, "0123456789abcde", 1, 2, 3, ascending, 1, ascending } },
     [WIRE_READY] = RANK_STEP,
     [WIRE_RELOADED] = RANK_STEP,
