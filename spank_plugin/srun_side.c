@@ -4,7 +4,7 @@
  *
  * To the program: lines key=value and an empty line on its descriptor 0, which then stays open: its EOF says that srun
  * has gone. From the program, on its descriptor 3: "ready port=P secret=S token=T", then "exit code=N lost=K
- * [memory=1]" or "fail text=...".
+ * [otherwise=1]" or "fail text=...".
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -278,14 +278,14 @@ static void end_srun(const struct launcher *launcher, int code) {
 
 static void *read_answers(void *argument) {
     struct launcher *launcher = argument;
-    char line[sizeof(launcher->line)], text[WIRE_TEXT_BYTES], code[16], lost[16], memory[16];
+    char line[sizeof(launcher->line)], text[WIRE_TEXT_BYTES], code[16], lost[16], otherwise[4];
     bool is_over = false;
     while (read_line(launcher, -1, line, sizeof(line))) {
         if (strncmp(line, "exit ", 5) == 0 && find_value(line, "code", code, sizeof(code)) &&
             find_value(line, "lost", lost, sizeof(lost))) {
             is_over = true;
-            if (find_value(line, "memory", memory, sizeof(memory))) {
-                /* For Slurm a task ends as out of memory when one of its processes ever was. */
+            if (find_value(line, "otherwise", otherwise, sizeof(otherwise))) {
+                /* A task has ended otherwise than its ranks: one was out of memory, its keeper was killed. */
                 atomic_store(&decided_code, (int)(strtoul(code, NULL, 10) & 0xff));
             }
             if (strtoul(lost, NULL, 10) > 0) {

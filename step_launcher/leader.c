@@ -111,7 +111,7 @@ void leader_on_message(struct leader *leader, const struct wire_message *message
         tell_report(leader, &message->report); /* also after the result */
     } else if (message->type == WIRE_RESULT && !leader->is_over) {
         output_answer(leader->output->plugin_fd, "exit code=%u lost=%u%s", message->end.exit_code,
-                      count_nodes(message->end.text), has_word(message->end.text, "memory") ? " memory=1" : "");
+                      count_nodes(message->end.text), has_word(message->end.text, "otherwise") ? " otherwise=1" : "");
         be_over(leader);
     }
 }

@@ -77,6 +77,7 @@ struct lead_slot {
     uint32_t serial; /* incarnation of the last program started there */
     bool parked;     /* `serial` is a parked program */
     bool warm;       /* ... that waits in ckptless_init */
+    bool is_closed;  /* nothing can be started there any more */
 };
 
 struct lead_rank {

@@ -33,7 +33,7 @@ void seating_free(struct leader *leader, uint32_t rank) {
 enum merit { MERIT_NONE, MERIT_ANY, MERIT_SPARE, MERIT_PARKED, MERIT_WARM };
 
 static enum merit merit(const struct lead_member *member, const struct lead_slot *slot) {
-    if (!member->alive || slot->rank != WIRE_NONE) {
+    if (!member->alive || slot->rank != WIRE_NONE || slot->is_closed) {
         return MERIT_NONE;
     }
     return slot->warm ? MERIT_WARM : slot->parked ? MERIT_PARKED : member->was_spare ? MERIT_SPARE : MERIT_ANY;
@@ -80,34 +80,39 @@ void seating_renew(struct core *core, uint32_t rank) {
     take(leader, rank, leader_member(leader, seat->helper), seat->slot);
 }
 
-static bool could_not_pull(const struct leader *leader, const struct lead_rank *lost) {
-    return lost->loss < leader->loss_count && leader->losses[lost->loss].cause == WIRE_CAUSE_PULL_FAILED;
+static bool was_lost_by(const struct leader *leader, const struct lead_rank *lost, uint8_t cause) {
+    return lost->loss < leader->loss_count && leader->losses[lost->loss].cause == cause;
 }
 
 static bool place(struct leader *leader, uint32_t rank, uint32_t respawn_max) {
     struct lead_rank *lost = &leader->ranks[rank];
     struct lead_member *home = leader_member(leader, lost->seat.helper);
-    bool home_alive = home != NULL && home->alive;
+    bool at_home = home != NULL && home->alive;
     uint32_t home_slot = lost->seat.slot;
     uint32_t other = 0;
     uint32_t other_slot = 0;
     seating_free(leader, rank);
-    if (home_alive) { /* of the others: not the slot that keeps failing */
+    if (at_home && was_lost_by(leader, lost, WIRE_CAUSE_KEEPER_DIED)) {
+        leader->slots[home->slot_first + home_slot].is_closed = true;
+        at_home = false;
+    }
+    if (at_home) { /* of the others: not the slot that keeps failing */
         leader->slots[home->slot_first + home_slot].rank = rank;
     }
     enum merit best = find_slot(leader, &other, &other_slot);
     seating_free(leader, rank);
-    bool may_try_again = lost->respawns < respawn_max && !(best >= MERIT_SPARE && could_not_pull(leader, lost));
-    if (home_alive && (may_try_again || lost->excused)) {
+    bool may_try_again =
+        lost->respawns < respawn_max && !(best >= MERIT_SPARE && was_lost_by(leader, lost, WIRE_CAUSE_PULL_FAILED));
+    if (at_home && (may_try_again || lost->excused)) {
         lost->respawns += lost->excused ? 0 : 1;
         take(leader, rank, home, home_slot);
     } else if (best > MERIT_NONE) {
         lost->respawns = 0;
         take(leader, rank, &leader->members[other], other_slot);
-    } else if (home_alive) {
+    } else if (at_home) {
         take(leader, rank, home, home_slot);
     }
-    return home_alive || best > MERIT_NONE;
+    return at_home || best > MERIT_NONE;
 }
 
 bool seating_assign(struct core *core) {

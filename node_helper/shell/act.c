@@ -117,7 +117,7 @@ static void end(struct shell *shell, const struct core_action *action) {
     shell->end_kills = action->kill;
     shell->end_code = action->exit_code;
     if (core_is_leader(shell->core)) {
-        rollcall_result(shell, action->exit_code);
+        result_is(shell, action->exit_code);
     }
 }
 
@@ -137,12 +137,7 @@ void act_check_end(struct shell *shell) {
 }
 
 static void trace(struct shell *shell, const struct core_trace *trace) {
-    if (trace->node_lost && trace->cause != WIRE_CAUSE_HELPER_DIED && trace->node < shell->node_count) {
-        shell->node_was_lost[trace->node] = true;
-    }
-    if (trace->type == CORE_TRACE_LOSS && trace->cause == WIRE_CAUSE_MEMORY) {
-        shell->memory_was_short = true;
-    }
+    result_on_trace(shell, trace);
     rollcall_report(shell, trace);
     if (core_is_leader(shell->core)) {
         shrink_on_trace(shell, trace);

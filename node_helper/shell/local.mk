@@ -22,6 +22,7 @@ ckptlessd_SOURCES = \
 	node_helper/shell/pulls.c \
 	node_helper/shell/report.c \
 	node_helper/shell/report.h \
+	node_helper/shell/result.c \
 	node_helper/shell/rollcall.c \
 	node_helper/shell/rpc.c \
 	node_helper/shell/shell.h \

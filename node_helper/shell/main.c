@@ -154,7 +154,6 @@ static bool end(struct shell *shell) {
     unsaid_fini(shell);
     free(shell->nodes);
     free(shell->hosts);
-    free(shell->node_was_lost);
     if (shell->base != NULL) {
         event_base_free(shell->base);
     }

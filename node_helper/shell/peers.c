@@ -104,6 +104,7 @@ void peers_follow(struct shell *shell, uint32_t leader) {
     rollcall_lead(shell);
     gather_lead(shell);
     tables_lead(shell);
+    shrink_lead(shell);
     if (gather_is_waiting(shell)) {
         shell_event(shell, &(struct core_event){ .type = CORE_EVENT_UNSETTLED });
     }
@@ -150,6 +151,9 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
         if (message->epoch == core_epoch(shell->core)) {
             usage_add(shell, &message->usage);
         }
+        return;
+    case WIRE_OTHERWISE:
+        shell->task_ended_otherwise = true;
         return;
     case WIRE_UNSETTLED:
         shell_event(shell, &(struct core_event){ .type = CORE_EVENT_UNSETTLED });

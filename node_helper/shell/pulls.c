@@ -35,6 +35,9 @@ static void on_event(struct shell *shell, const struct plane_event *event) {
             continue;
         }
         slot->pull_id = 0;
+        if (failed && slots_is_ending(slot)) {
+            return; /* nobody could have written into it */
+        }
         shell_event(shell, &(struct core_event){ .type = failed ? CORE_EVENT_PULL_FAILED : CORE_EVENT_PULLED,
                                                  .slot = i,
                                                  .incarnation = slot->serial,

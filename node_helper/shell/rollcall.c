@@ -116,26 +116,6 @@ bool rollcall_begin(struct shell *shell) {
     return true;
 }
 
-/* As soon as it is known and ckptless-launch can be told; over a new connection again. */
-static void send_result(struct shell *shell) {
-    struct wire_message message = { .type = WIRE_RESULT,
-                                    .from = core_leader(shell->core),
-                                    .end = { .exit_code = shell->end_code } };
-    size_t used = 0;
-    for (uint32_t node = 0; node < shell->node_count && used + 12 < sizeof(message.end.text); node++) {
-        if (shell->node_was_lost[node]) {
-            used += (size_t)snprintf(message.end.text + used, sizeof(message.end.text) - used, "%s%u", used ? "," : "",
-                                     node);
-        }
-    }
-    if (shell->memory_was_short && used + 12 < sizeof(message.end.text)) {
-        snprintf(message.end.text + used, sizeof(message.end.text) - used, "%smemory", used ? "," : "");
-    }
-    if (shell->launcher_is_up && shell->has_result) {
-        peers_send(shell, shell->launcher, &message);
-    }
-}
-
 static void begin_pings(struct shell *shell) {
     if (shell->ping == NULL) {
         shell->ping = shell_event_new(shell, -1, EV_PERSIST, on_ping, shell);
@@ -156,7 +136,7 @@ void rollcall_on_open(struct shell *shell) {
     send_hello(shell);
     if (shell->core != NULL && core_is_leader(shell->core)) {
         rollcall_say_unsaid(shell);
-        send_result(shell);
+        result_say(shell);
     }
 }
 
@@ -179,8 +159,7 @@ static bool copy_nodes(struct shell *shell, const struct wire_roster *roster) {
         shell->node_count = roster->member_count;
         shell->nodes = calloc(shell->node_count, sizeof(*shell->nodes));
         shell->hosts = calloc(shell->node_count, sizeof(*shell->hosts));
-        shell->node_was_lost = calloc(shell->node_count, sizeof(*shell->node_was_lost));
-        if (shell->nodes == NULL || shell->hosts == NULL || shell->node_was_lost == NULL) {
+        if (shell->nodes == NULL || shell->hosts == NULL) {
             return false;
         }
     }
@@ -340,10 +319,4 @@ void rollcall_report(struct shell *shell, const struct core_trace *trace) {
     log_line("trace: %s", line);
     send_report(shell, &(struct wire_report){ .line = line, .json = json ? json : "" });
     free(json);
-}
-
-void rollcall_result(struct shell *shell, uint32_t exit_code) {
-    shell->has_result = true;
-    shell->end_code = exit_code;
-    send_result(shell);
 }

@@ -105,6 +105,7 @@ struct node {
     uint32_t fabric_helper;           /* whose address this is; WIRE_NONE: none known */
     uint32_t fabric_bytes;
     uint8_t fabric[WIRE_FABRIC_ADDRESS_BYTES];
+    bool was_silent, helper_died; /* leader: a loss of its own finding */
 };
 
 struct exchange; /* exchange.c */
@@ -188,9 +189,8 @@ struct shell {
     bool has_result; /* leader: for ckptless-launch */
     bool is_leaving;
     uint32_t end_code;
-    struct wire_usage usage; /* leader: of the ranks that have called finish in this epoch */
-    bool *node_was_lost;     /* leader, by node */
-    bool memory_was_short;   /* leader: a rank was killed for want of it */
+    struct wire_usage usage;   /* leader: of the ranks that have called finish in this epoch */
+    bool task_ended_otherwise; /* than its ranks; leader: also a task of another node. See result.c */
     uint64_t began_ns;
     struct event *farewell;
     struct event *give_up; /* this helper cannot do its part, and its word is on its way */
@@ -231,9 +231,16 @@ void rollcall_warn(struct shell *shell, const char *text);                    /*
 void rollcall_forward(struct shell *shell, const struct wire_report *report); /* leader: a member's */
 void rollcall_say_unsaid(struct shell *shell);                                /* there is a way out again */
 void rollcall_lead(struct shell *shell);                                      /* this helper leads, from now on */
-void rollcall_result(struct shell *shell, uint32_t exit_code);
 /* roster or WELCOME: makes the core and everything that needs to know the world. */
 bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster);
+
+/* result.c */
+bool result_is_lost(const struct shell *shell, uint32_t node);             /* leader: with what Slurm runs there */
+void result_on_trace(struct shell *shell, const struct core_trace *trace); /* leader */
+void result_on_end(struct shell *shell, uint8_t cause);                    /* of a program of this node */
+void result_tell_leader(struct shell *shell);                              /* it is another one, or connected again */
+void result_is(struct shell *shell, uint32_t exit_code);                   /* leader: known now */
+void result_say(struct shell *shell);                                      /* leader: there is a way out again */
 
 /* peers.c */
 bool peers_init(struct shell *shell);
@@ -293,6 +300,8 @@ void slots_abort(struct shell *shell, struct slot *slot, int code);           /*
 void slots_ask_end(struct shell *shell, struct slot *slot, const char *text); /* ckptless_fail() */
 /* The core is told, once a program, how it ended. */
 void slots_report_ended(struct shell *shell, struct slot *slot, uint8_t cause, uint32_t detail, const char *text);
+/* Its program has ended, or is about to: how, is told soon. */
+bool slots_is_ending(struct slot *slot);
 void slots_promoted(struct shell *shell, struct slot *slot); /* the parked program has a rank */
 /* The process `pid` has called ckptless_init. */
 void slots_attach(struct slot *slot, pid_t pid);
@@ -404,6 +413,7 @@ void usage_fill(const struct shell *shell, struct report_usage *ret_usage);
 /* shrink.c */
 /* Leader, after the trace has been noted: a lost node leaves the job soon. */
 void shrink_on_trace(struct shell *shell, const struct core_trace *trace);
+void shrink_lead(struct shell *shell); /* this helper leads, from now on */
 void shrink_fini(struct shell *shell); /* a run under way is soon cut short */
 
 #endif

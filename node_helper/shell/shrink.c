@@ -3,7 +3,8 @@
  * missed it would make srun abort the step, and one that does not would keep the job from ending. When the step has
  * resumed, and a second after the loss at the latest: what is lost at once goes at once, for Slurm 22.05 without
  * slurmdbd shrinks a job only one time. One run at a time; nothing waits for it. A refusal that may not last is tried
- * again.
+ * again. What a leader before has lost, and perhaps not asked for, a new one asks for a second after it has come up: by
+ * then a node whose helper merely died has another one.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -212,7 +213,8 @@ static void ask(struct shell *shell, bool is_due) {
     for (uint32_t node = 0; node < shell->node_count; node++) {
         enum place *place = &shrink->places[node];
         any_left = any_left || *place == HAS_LEFT;
-        if (shell->node_was_lost[node] && *place != HAS_LEFT) {
+        bool is_out = shell->nodes[node].was_silent || (is_due && result_is_lost(shell, node));
+        if (is_out && *place != HAS_LEFT) {
             arguments[3 + count++] = shell->nodes[node].member.host;
             any_new = any_new || *place == IN_JOB;
             *place = *place == IN_JOB ? ASKED : *place;
@@ -253,10 +255,19 @@ static void shrink_soon(struct shell *shell) {
 }
 
 void shrink_on_trace(struct shell *shell, const struct core_trace *trace) {
-    if (trace->node_lost && trace->node < shell->node_count && shell->node_was_lost[trace->node]) {
+    if (trace->node_lost && trace->node < shell->node_count && shell->nodes[trace->node].was_silent) {
         shrink_soon(shell);
     } else if (shell->shrink != NULL && (trace->type == CORE_TRACE_RESUME || trace->type == CORE_TRACE_END)) {
         ask(shell, trace->type == CORE_TRACE_END);
+    }
+}
+
+void shrink_lead(struct shell *shell) {
+    for (uint32_t node = 0; node < shell->node_count; node++) {
+        if (result_is_lost(shell, node)) {
+            shrink_soon(shell);
+            return;
+        }
     }
 }
 

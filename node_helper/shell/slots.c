@@ -38,6 +38,7 @@ void slots_report_ended(struct shell *shell, struct slot *slot, uint8_t cause, u
     log_line("slot %u: serial %u has ended: cause %u, %u", slots_index(shell, slot), slot->serial, cause, detail);
     rpc_forget(shell, slot);
     pulls_cancel(shell, slots_index(shell, slot));
+    result_on_end(shell, cause);
     shell_event(shell, &(struct core_event){ .type = CORE_EVENT_SLOT_ENDED,
                                              .slot = slots_index(shell, slot),
                                              .incarnation = slot->serial,
@@ -269,6 +270,20 @@ void slots_on_disconnected(struct shell *shell, struct slot *slot) {
         slot->probe_ms = 1;
         shell_timer_ms(slot->probe, DISCONNECTED_MS);
     }
+}
+
+bool slots_is_ending(struct slot *slot) {
+    if (slot->ended) {
+        return true;
+    }
+    if (look(slot) == BELL_ALIVE) {
+        return false;
+    }
+    if (!slot->disconnected) {
+        slot->probe_ms = 1;
+        shell_timer_ms(slot->probe, slot->probe_ms);
+    }
+    return true;
 }
 
 static void on_ring(evutil_socket_t fd, short what, void *arg) {

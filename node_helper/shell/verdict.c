@@ -32,7 +32,9 @@ static bool was_out_of_memory(struct slot *slot) {
 
 static void report(struct slot *slot) {
     int status = slot->end_status;
-    if (status == VERDICT_UNKNOWN) {
+    if (slot->keeper_gone) {
+        slots_report_ended(slot->shell, slot, WIRE_CAUSE_KEEPER_DIED, 0, NULL);
+    } else if (status == VERDICT_UNKNOWN) {
         slots_report_ended(slot->shell, slot, WIRE_CAUSE_VANISHED, 0, NULL);
     } else if (!WIFSIGNALED(status)) {
         slots_report_ended(slot->shell, slot, WIRE_CAUSE_EXIT, (uint32_t)WEXITSTATUS(status), NULL);

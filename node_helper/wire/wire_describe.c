@@ -54,6 +54,7 @@ const char *wire_type_name(enum wire_type type) {
         [WIRE_DEAD] = "DEAD",
         [WIRE_USAGE] = "USAGE",
         [WIRE_UNSETTLED] = "UNSETTLED",
+        [WIRE_OTHERWISE] = "OTHERWISE",
     };
 
     return (unsigned)type < WIRE_TYPE_COUNT && names[type] != NULL ? names[type] : "UNKNOWN";
@@ -109,6 +110,9 @@ void wire_cause_describe(uint8_t cause, uint32_t detail, const char *text, char 
     case WIRE_CAUSE_SIGNALLED:
         snprintf(ret_text, capacity, "ended by signal %" PRIu32 " (%s), which Slurm has sent", detail,
                  signal_words(detail));
+        break;
+    case WIRE_CAUSE_KEEPER_DIED:
+        snprintf(ret_text, capacity, "its keeper died");
         break;
     default:
         snprintf(ret_text, capacity, "unknown cause %u", (unsigned)cause);

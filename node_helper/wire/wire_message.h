@@ -86,6 +86,7 @@ enum wire_type {
     WIRE_DEAD,  /* in the name of a helper that is dead, and its ranks with it: its successor, to the others */
     WIRE_USAGE, /* member -> leader: what a rank of mine that calls finish has had of the library; shells only */
     WIRE_UNSETTLED, /* member -> a new leader: it waits for something that is gone with the one before; shells only */
+    WIRE_OTHERWISE, /* member -> leader, also each new one: a task of mine has ended otherwise than its ranks; shells only */
     WIRE_TYPE_COUNT
 };
 
@@ -105,6 +106,7 @@ enum wire_cause {
     WIRE_CAUSE_ABORTED,     /* called PMIx_Abort, for all; detail: exit code, not 0 */
     WIRE_CAUSE_SIGNALLED,   /* by a signal that Slurm has sent; detail: its number */
     WIRE_CAUSE_MEMORY,      /* killed by the kernel for want of memory; detail: signal number */
+    WIRE_CAUSE_KEEPER_DIED, /* what starts and ends it: its slot is of no use any more */
     WIRE_CAUSE_COUNT
 };
 

@@ -66,6 +66,7 @@ before=$(complaints)
 is "$(many "$steps" step --ckptless=spares=1)" "" "$steps steps, half of them cancelled: none hangs, the others end with 0, and nothing is called lost"
 ok "no step is left" wait_for 30 eval '[ -z "$(squeue -s -h -j "$job" -o %i | grep -vE "batch|extern")" ]'
 is "$(comm -13 <(echo "$before") <(complaints))" "" "slurmctld complains of nothing that it does not complain of without the option"
+[ "$tap_failures" -eq 0 ] || show_job
 scancel "$job"
 ok "slurmctld answers, and the nodes are free" wait_for 30 all_idle
 done_clean

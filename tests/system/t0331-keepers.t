@@ -17,12 +17,13 @@ exec "$@"
 SH
 chmod +x family
 
+listen='--listen 4711' # not by two ranks of a node
 begin() {
     wait_for 20 all_idle
     out=$work/out
     rm -f "$out"
     : >"$out"
-    timeout 60 srun -N3 --ckptless=spares=1 "$@" --steps 300 --step-ms 10 --print-every 10 --listen 4711 >"$out" 2>&1 &
+    timeout 60 srun -N3 --ckptless=spares=1 "$@" --steps 300 --step-ms 10 --print-every 10 $listen >"$out" 2>&1 &
     step=$!
     wait_for 20 said '^step 20$' || bail "training reaches step 20"
 }
@@ -42,6 +43,16 @@ ok "a keeper is killed: nothing of its rank's tree is left within 3 s" wait_for 
 ok "and the step resumes" resumed 1
 like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost .*; rank 1 -> n4 \(task 3\)$' "on the spare"
 ends_well "a keeper"
+
+listen='' begin --ntasks-per-node=2 "$steps_program"
+kill -KILL "$(pids_of 2 ckptless-keep | head -n 1)"
+ok "one of two keepers of a node is killed: the step resumes" resumed 1
+like "$(grep '^ckptless: lost' "$out")" '^ckptless: lost rank [23] on n2: its keeper died; rank [23] -> n4 \(task [67]\)$' \
+    "its rank goes to the spare at once: nothing can be started where it was"
+wait_for 30 bash -c "! kill -0 $step" || scancel "$(squeue -h -o %i)"
+wait $step
+is "$? $(grep -c ^final "$out")" "0 1" "one of two keepers: the step ends with 0, whatever became of the task" || note "$(tail -n 15 "$out")"
+ok "one of two keepers: all nodes are free again" wait_for 20 all_idle
 
 begin bash -c "$steps_program"' "$@"; true' bash
 kill -KILL "$(pids_of 2 ckptless-keep)"

@@ -158,7 +158,7 @@ kill -KILL "$(ps -o ppid= -p "$(of_ranks charlm 1)" | tr -d ' ')"
 ok "the keeper of one rank is killed, and the step resumes" wait_for 10 resumed 3
 is "$(of_ranks charlm 0 2 3 4 5)" "$others" "keeper killed: the others are the same processes, that of its task too"
 is "$(of_ranks charlm 1)$(of_ranks sleep 1)" "" "keeper killed: nothing of its rank is left"
-is "$(grep '^ckptless: lost' "$out" | tail -n 1)" "ckptless: lost rank 1 on n1: its process is gone; rank 1 -> n4 (task 3)" \
+is "$(grep '^ckptless: lost' "$out" | tail -n 1)" "ckptless: lost rank 1 on n1: its keeper died; rank 1 -> n4 (task 3)" \
     "keeper killed: the rank goes to the spare"
 ends_well "ranks killed" 3
 

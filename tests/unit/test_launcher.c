@@ -285,8 +285,8 @@ static void the_result_goes_to_srun_and_it_stays_until_srun_goes(void **state) {
         const char *lost, *answer;
     } cases[] = { { 0, "", "\nexit code=0 lost=0\n" },
                   { 3, "2", "\nexit code=3 lost=1\n" },
-                  { 0, "memory", "\nexit code=0 lost=0 memory=1\n" },
-                  { 5, "12,memory", "\nexit code=5 lost=1 memory=1\n" },
+                  { 0, "otherwise", "\nexit code=0 lost=0 otherwise=1\n" },
+                  { 5, "12,otherwise", "\nexit code=5 lost=1 otherwise=1\n" },
                   { 93, "1,4,7", "\nexit code=93 lost=3\n" } };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct bench *bench = *state;
