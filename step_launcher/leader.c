@@ -9,8 +9,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "slurm_client/slurm_run.h"
+
 #define SILENT_TICKS_MAX 4u
 #define LOST_EXIT_CODE 93
+#define ASK_MS_MAX 5000
 
 static uint64_t now_ns(void) {
     struct timespec now;
@@ -35,10 +38,56 @@ void leader_lost(struct leader *leader) {
     be_over(leader);
 }
 
+static bool is_silent(const struct leader *leader) {
+    return leader->peer != NULL ? leader->silent_ticks > SILENT_TICKS_MAX
+                                : !event_pending(leader->verdict, EV_TIMEOUT, NULL);
+}
+
+static void wait_again(struct leader *leader) {
+    /* By then the others have another one, if they can. */
+    uint64_t pause_ms = 3 * leader->request->settings.dead_after_ms;
+    pause_ms = pause_ms > LEADER_CLOSED_MS ? pause_ms : LEADER_CLOSED_MS;
+    const struct timeval pause = { (time_t)(pause_ms / 1000), (suseconds_t)(pause_ms % 1000) * 1000 };
+    leader->silent_ticks = 0;
+    if (leader->peer == NULL) {
+        (void)event_add(leader->verdict, &pause);
+    }
+}
+
+static void on_state(void *arg, int exit_status, const char *said) {
+    struct leader *leader = arg;
+    leader->asking = NULL;
+    if (leader->is_over || !is_silent(leader)) {
+        return;
+    }
+    if (exit_status == 0 && strcmp(said, "suspended") == 0) {
+        wait_again(leader);
+    } else if (exit_status == 0 && strcmp(said, "ending") == 0) {
+        be_over(leader); /* Slurm has ended it, and srun has heard so */
+    } else {
+        leader_lost(leader);
+    }
+}
+
+/* Nothing is heard of it any more. Where slurmctld does not answer either, that is what counts. */
+static void ask_slurm(struct leader *leader) {
+    char job[16], step[16];
+    const char *const arguments[] = { "state", job, step, NULL };
+    if (leader->asking != NULL || leader->is_over) {
+        return;
+    }
+    snprintf(job, sizeof(job), "%u", leader->request->job);
+    snprintf(step, sizeof(step), "%u", leader->request->step);
+    if (slurm_run_begin(&leader->asking, leader->base, arguments, ASK_MS_MAX, on_state, leader) != 0) {
+        leader->asking = NULL;
+        leader_lost(leader);
+    }
+}
+
 static void on_verdict(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
-    leader_lost(arg);
+    ask_slurm(arg);
 }
 
 static void on_tick(evutil_socket_t fd, short what, void *arg) {
@@ -50,8 +99,8 @@ static void on_tick(evutil_socket_t fd, short what, void *arg) {
     (void)what;
     leader->ticked_ns = now;
     leader->silent_ticks = was_frozen ? 0 : leader->silent_ticks + 1;
-    if (leader->silent_ticks > SILENT_TICKS_MAX && leader->peer != NULL) {
-        leader_lost(leader);
+    if (leader->peer != NULL && is_silent(leader)) {
+        ask_slurm(leader);
     }
 }
 
@@ -60,6 +109,7 @@ bool leader_begin(struct leader *leader, struct event_base *base, struct net_pee
 
     silence_ms = silence_ms > LEADER_SILENCE_MS_MIN ? silence_ms : LEADER_SILENCE_MS_MIN;
     leader->tick_ms = (uint32_t)(silence_ms / SILENT_TICKS_MAX);
+    leader->base = base;
     leader->ticked_ns = now_ns();
     leader->peer = peer;
     snprintf(leader->host, sizeof(leader->host), "%s", host);
@@ -70,6 +120,8 @@ bool leader_begin(struct leader *leader, struct event_base *base, struct net_pee
 }
 
 void leader_fini(struct leader *leader) {
+    slurm_run_destroy(leader->asking, 0);
+    leader->asking = NULL;
     if (leader->tick != NULL) {
         event_free(leader->tick);
         leader->tick = NULL;
@@ -117,14 +169,9 @@ void leader_on_message(struct leader *leader, const struct wire_message *message
 }
 
 void leader_on_close(struct leader *leader) {
-    /* By then the others have another one, if they can. */
-    uint64_t pause_ms = 3 * leader->request->settings.dead_after_ms;
-    pause_ms = pause_ms > LEADER_CLOSED_MS ? pause_ms : LEADER_CLOSED_MS;
-    const struct timeval pause = { (time_t)(pause_ms / 1000), (suseconds_t)(pause_ms % 1000) * 1000 };
-
     leader->peer = NULL;
     if (!leader->is_over) {
-        (void)event_add(leader->verdict, &pause);
+        wait_again(leader);
     }
 }
 

@@ -1,7 +1,7 @@
 /*
  * ckptless-launch after the roster: what the leader says, and whether there still is
  * one. Its lines go to the user, its JSON objects into the timeline, its result to srun's side; when it is silent and
- * no other comes in its place, the step ends.
+ * no other comes in its place, the step ends, unless Slurm has suspended it, or is ending it already.
  */
 #ifndef CKPTLESS_LEADER_H
 #define CKPTLESS_LEADER_H
@@ -16,6 +16,7 @@
 struct event;
 struct event_base;
 struct net_peer;
+struct slurm_run;
 
 /* After the result the launcher stays until srun goes, but not for ever. */
 #define LEADER_STAY_S 600
@@ -40,6 +41,8 @@ struct leader {
     uint32_t tick_ms;
     uint32_t silent_ticks;
     uint64_t ticked_ns; /* when the last tick ran */
+    struct event_base *base;
+    struct slurm_run *asking; /* slurmctld, what has become of the step; NULL: not */
 };
 
 /* False: out of memory. The pointers in the struct (request, output, timeline, on_over, arg) are set by the caller. */

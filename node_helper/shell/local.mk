@@ -44,6 +44,7 @@ ckptlessd_LDADD = \
 	node_helper/core/libcore.la \
 	node_helper/net/libnet.la \
 	pmix_glue/server/libpmixsrv.la \
+	slurm_client/libslurmrun.la \
 	state_plane/libplane.la \
 	node_helper/wire/libwire.la \
 	$(EVENT_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS)

@@ -28,11 +28,11 @@ static bool read_file(pid_t pid, const char *name, char *ret_text, size_t capaci
     return count > 0;
 }
 
-/* Fields 3, 4, 9 and 52 of /proc/PID/stat; the second one is a name in brackets that may hold anything. */
-bool process_read(pid_t pid, struct process_state *ret_state) {
+/* Fields 3, 4, 9 and 52 of a stat file; the second one is a name in brackets that may hold anything. */
+static bool read_stat(pid_t pid, const char *name, struct process_state *ret_state) {
     char text[1024];
     *ret_state = (struct process_state){ 0 };
-    if (!read_file(pid, "stat", text, sizeof(text))) {
+    if (!read_file(pid, name, text, sizeof(text))) {
         return false;
     }
     char *rest = strrchr(text, ')');
@@ -53,6 +53,27 @@ bool process_read(pid_t pid, struct process_state *ret_state) {
         }
     }
     return true;
+}
+
+bool process_read(pid_t pid, struct process_state *ret_state) {
+    return read_stat(pid, "stat", ret_state);
+}
+
+bool process_is_busy(pid_t pid) {
+    char path[64];
+    bool is_busy = false;
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *directory = opendir(path);
+    for (const struct dirent *entry = directory ? readdir(directory) : NULL; entry && !is_busy;
+         entry = readdir(directory)) {
+        struct process_state state;
+        snprintf(path, sizeof(path), "task/%.16s/stat", entry->d_name);
+        is_busy = read_stat(pid, path, &state) && state.state == 'R';
+    }
+    if (directory) {
+        closedir(directory);
+    }
+    return is_busy;
 }
 
 bool process_kill_is_pending(pid_t pid) {

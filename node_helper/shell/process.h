@@ -19,6 +19,8 @@ struct process_state {
 bool process_read(pid_t pid, struct process_state *ret_state);
 /* A SIGKILL is pending for the whole process: it is not taken off before its end. */
 bool process_kill_is_pending(pid_t pid);
+/* One of its threads has something to do at this moment. */
+bool process_is_busy(pid_t pid);
 /* `pid` is `root` or one of its living descendants. */
 bool process_is_below(pid_t pid, pid_t root);
 /* SIGKILL to every process whose environment names this keeper (CKPTLESS_KEEPER_PID), and to all below them: what a

@@ -64,6 +64,7 @@ struct slot {
     bool keeper_gone;      /* it was, and no other comes */
     pid_t keeper_pid;
     bool keeper_is_second; /* Slurm's signals reach the program first */
+    uint32_t moments;      /* how often the verdict has waited for slurmstepd */
     uint32_t serial;       /* incarnation of the program that the core wants; 0: none yet */
     uint32_t rank;         /* at its START: the program's first rank; WIRE_NONE: parked */
     bool start_waits;      /* START is to be sent as soon as keeper and PMIx are there */

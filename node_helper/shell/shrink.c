@@ -1,44 +1,32 @@
 /*
- * Lost nodes leave the job's allocation, by way of ckptless-shrink: a node that starts again before slurmctld has
+ * Lost nodes leave the job's allocation, by way of ckptless-slurm: a node that starts again before slurmctld has
  * missed it would make srun abort the step, and one that does not would keep the job from ending. When the step has
  * resumed, and a second after the loss at the latest: what is lost at once goes at once, for Slurm 22.05 without
  * slurmdbd shrinks a job only one time. One run at a time; nothing waits for it. A refusal that may not last is tried
  * again. What a leader before has lost, and perhaps not asked for, a new one asks for a second after it has come up: by
  * then a node whose helper merely died has another one.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "node_helper/shell/shell.h"
+#include "slurm_client/slurm_run.h"
 
 #define SHRINK_MS_MAX 30000 /* slurmctld answers in milliseconds, or in the seconds of its own time-outs */
 #define SOON_MS 1000
 #define AGAIN_MS 5000 /* after a refusal, and ever later */
 #define AGAIN_DOUBLED_MAX 6u
-#define EXIT_LATER 3    /* of ckptless-shrink: it may work later */
 #define FAREWELL_MS 150 /* for a run that is under way when the helper ends */
 
 enum place { IN_JOB, ASKED, STAYS, HAS_LEFT }; /* of a lost node; STAYS: and the user knows it */
 
 struct shrink {
-    pid_t pid; /* 0: none runs */
-    int fd;    /* its stderr */
-    struct event *readable, *limit, *soon;
-    char said[256];
-    size_t said_bytes;
+    struct slurm_run *run; /* NULL: none */
+    struct event *soon;
     uint32_t refusals;
     enum place *places; /* by node */
 };
-
-extern char **environ;
 
 /* Names of the nodes at a place, "n2,n4", cut short where the line would be too long; moves them to the place `to`. */
 static bool move(struct shell *shell, enum place from, enum place to, char *ret_hosts, size_t capacity) {
@@ -85,128 +73,34 @@ static void note_success(struct shell *shell) {
     (void)move(shell, ASKED, HAS_LEFT, hosts, sizeof(hosts));
 }
 
-/* status: as of waitpid(2). */
-static void judge(struct shell *shell, int status) {
+static void ask(struct shell *shell, bool is_due);
+
+static void on_end(void *arg, int exit_status, const char *said) {
+    struct shell *shell = arg;
     struct shrink *shrink = shell->shrink;
-    if (status == 0) {
+    shrink->run = NULL;
+    log_line("ckptless-slurm shrink: status %d %s", exit_status, said);
+    if (exit_status == 0) {
         shrink->refusals = 0;
         note_success(shell);
-        return;
-    }
-    say_refused(shell, shrink->said[0] ? shrink->said : "ckptless-shrink has failed");
-    if (!WIFEXITED(status) || WEXITSTATUS(status) == EXIT_LATER) {
-        shell_timer_ms(shrink->soon, (uint64_t)AGAIN_MS << shrink->refusals);
-        shrink->refusals += shrink->refusals < AGAIN_DOUBLED_MAX ? 1 : 0;
-    }
-}
-
-static void ask(struct shell *shell, bool again);
-
-static void end_run(struct shell *shell, bool is_late) {
-    struct shrink *shrink = shell->shrink;
-    int status = 0;
-    (void)event_del(shrink->readable);
-    (void)event_del(shrink->limit);
-    event_free(shrink->readable);
-    close(shrink->fd);
-    if (is_late) {
-        (void)kill(shrink->pid, SIGKILL);
-    }
-    (void)waitpid(shrink->pid, &status, 0); /* else it has closed its last descriptor: it ends at once */
-    shrink->pid = 0;
-    shrink->said[strcspn(shrink->said, "\n")] = '\0';
-    log_line("ckptless-shrink: status %d %s", status, shrink->said);
-    judge(shell, status);
-}
-
-static void on_readable(evutil_socket_t fd, short what, void *arg) {
-    struct shell *shell = arg;
-    struct shrink *shrink = shell->shrink;
-    (void)what;
-    char text[256];
-    ssize_t count = read(fd, text, sizeof(text));
-    if (count > 0) {
-        size_t room = sizeof(shrink->said) - 1 - shrink->said_bytes;
-        size_t taken = (size_t)count < room ? (size_t)count : room;
-        memcpy(shrink->said + shrink->said_bytes, text, taken);
-        shrink->said_bytes += taken;
-    } else if (count == 0 || errno != EINTR) {
-        end_run(shell, false);
-        ask(shell, false); /* what was lost meanwhile */
-    }
-}
-
-static void on_late(evutil_socket_t fd, short what, void *arg) {
-    struct shell *shell = arg;
-    (void)fd;
-    (void)what;
-    snprintf(shell->shrink->said, sizeof(shell->shrink->said), "slurmctld does not answer");
-    end_run(shell, true);
-}
-
-/* Beside the helper itself. */
-static bool find_program(char *ret_path, size_t capacity) {
-    static const char name[] = "ckptless-shrink";
-    ssize_t length = readlink("/proc/self/exe", ret_path, capacity - 1);
-    if (length <= 0) {
-        return false;
-    }
-    ret_path[length] = '\0';
-    char *slash = strrchr(ret_path, '/');
-    if (slash == NULL || (size_t)(slash + 1 - ret_path) + sizeof(name) > capacity) {
-        return false;
-    }
-    memcpy(slash + 1, name, sizeof(name));
-    return true;
-}
-
-static int spawn(struct shell *shell, char **arguments, int error_fd) {
-    posix_spawn_file_actions_t actions;
-    char path[1024];
-    if (!find_program(path, sizeof(path))) {
-        return ENOENT;
-    }
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
-    posix_spawn_file_actions_adddup2(&actions, 0, 1);
-    posix_spawn_file_actions_adddup2(&actions, error_fd, 2);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-    int error = posix_spawn(&shell->shrink->pid, path, &actions, NULL, arguments, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    return error;
-}
-
-static void start_run(struct shell *shell, char **arguments) {
-    struct shrink *shrink = shell->shrink;
-    int fds[2], error = pipe2(fds, O_CLOEXEC) == 0 ? 0 : errno;
-    if (error == 0) {
-        error = spawn(shell, arguments, fds[1]);
-        close(fds[1]);
-        if (error != 0) {
-            close(fds[0]);
+    } else {
+        say_refused(shell, said[0] ? said : "ckptless-slurm has failed");
+        if (exit_status < 0 || exit_status == SLURM_RUN_LATER) {
+            shell_timer_ms(shrink->soon, (uint64_t)AGAIN_MS << shrink->refusals);
+            shrink->refusals += shrink->refusals < AGAIN_DOUBLED_MAX ? 1 : 0;
         }
     }
-    if (error != 0) {
-        shrink->pid = 0;
-        say_refused(shell, strerror(error));
-        return;
-    }
-    shrink->fd = fds[0];
-    memset(shrink->said, 0, sizeof(shrink->said));
-    shrink->said_bytes = 0;
-    shrink->readable = shell_event_new(shell, shrink->fd, EV_READ | EV_PERSIST, on_readable, shell);
-    (void)event_add(shrink->readable, NULL);
-    shell_timer_ms(shrink->limit, SHRINK_MS_MAX);
+    ask(shell, false); /* what was lost meanwhile */
 }
 
 /* Asks when there is something new to ask, or when it is time to ask again. */
 static void ask(struct shell *shell, bool is_due) {
     struct shrink *shrink = shell->shrink;
-    char job[16], name[] = "ckptless-shrink", again[] = "--again";
-    char **arguments = calloc(shell->node_count + 4u, sizeof(*arguments));
+    char job[16];
+    const char **arguments = calloc(shell->node_count + 4u, sizeof(*arguments));
     uint32_t count = 0;
     bool any_new = is_due, any_left = false;
-    if (arguments == NULL || shrink->pid != 0) {
+    if (arguments == NULL || shrink->run != NULL) {
         free(arguments);
         return; /* the end of that run asks again */
     }
@@ -223,9 +117,14 @@ static void ask(struct shell *shell, bool is_due) {
     if (count > 0 && any_new) {
         (void)event_del(shrink->soon);
         snprintf(job, sizeof(job), "%u", shell->launch.job);
-        arguments[0] = arguments[1] = any_left ? again : name;
+        arguments[any_left ? 0 : 1] = "shrink";
+        arguments[1] = any_left ? "--again" : arguments[1];
         arguments[2] = job;
-        start_run(shell, any_left ? arguments : arguments + 1);
+        int error = slurm_run_begin(&shrink->run, shell->base, any_left ? arguments : arguments + 1, SHRINK_MS_MAX,
+                                    on_end, shell);
+        if (error != 0) {
+            say_refused(shell, strerror(error));
+        }
     }
     free(arguments);
 }
@@ -246,7 +145,6 @@ static void shrink_soon(struct shell *shell) {
         }
         shrink->places = places;
         shell->shrink = shrink;
-        shell->shrink->limit = shell_event_new(shell, -1, 0, on_late, shell);
         shell->shrink->soon = shell_event_new(shell, -1, 0, on_soon, shell);
     }
     if (!event_pending(shell->shrink->soon, EV_TIMEOUT, NULL)) {
@@ -276,12 +174,7 @@ void shrink_fini(struct shell *shell) {
     if (shrink == NULL) {
         return;
     }
-    if (shrink->pid != 0) {
-        struct pollfd pollfd = { .fd = shrink->fd, .events = POLLIN };
-        (void)poll(&pollfd, 1, FAREWELL_MS);
-        end_run(shell, true);
-    }
-    event_free(shrink->limit);
+    slurm_run_destroy(shrink->run, FAREWELL_MS);
     event_free(shrink->soon);
     free(shrink->places);
     free(shrink);

@@ -12,10 +12,12 @@
 #include <string.h>
 #include <sys/wait.h>
 
+#include "node_helper/shell/process.h"
 #include "node_helper/shell/shell.h"
 
 #define MOMENT_MS 2
-#define OTHERS_MS 200 /* for the end of the other keepers */
+#define MOMENTS_MAX 25u /* while slurmstepd is at something: between two signals, perhaps, on a busy machine */
+#define OTHERS_MS 200   /* for the end of the other keepers */
 
 /* Ranks may share a cgroup: what one was killed for is not told of another. */
 static bool was_out_of_memory(struct slot *slot) {
@@ -65,9 +67,15 @@ static void on_verdict(evutil_socket_t fd, short what, void *arg) {
     struct slot *slot = arg;
     (void)fd;
     (void)what;
-    if (!slot->ended) {
-        conclude(slot);
+    if (slot->ended) {
+        return;
     }
+    bool waits = slot->keeper_is_second && !slot->keeper_gone && !slot->shell->is_over;
+    if (waits && slot->moments++ < MOMENTS_MAX && process_is_busy((pid_t)slot->shell->launch.stepd_pid)) {
+        shell_timer_ms(slot->verdict, MOMENT_MS);
+        return;
+    }
+    conclude(slot);
 }
 
 /* Sent by people and programs; nobody is in haste to hear of it. */
@@ -119,6 +127,7 @@ void verdict_on_keeper_gone(struct slot *slot) {
 void verdict_reset(struct slot *slot) {
     (void)event_del(slot->verdict);
     slot->signalled = 0;
+    slot->moments = 0;
 }
 
 void verdict_init(struct slot *slot) {

@@ -42,6 +42,27 @@ suspended() {
     wait_for 10 job_is_gone
 }
 
+# An srun outside of the nodes stands still with none of them. Longer than ckptless-launch has patience with its leader.
+suspended_from_outside() {
+    local name=$1 pids step
+    wait_for 20 all_idle
+    out=$work/$name.out
+    srun -N2 --ckptless=spares=1 "$signals" --library --ends TERM "$name" >"$out" 2>&1 &
+    step=$!
+    wait_for 20 all_up "$name.0" "$name.1" && wait_for 20 said 'spare is warm' || bail "$name: the program runs on all nodes"
+    job=$(squeue -h -o %i)
+    timeline=$work/ckptless-$job.0.jsonl
+    pids="$(pids_of 1) $(pids_of 2)"
+    scontrol suspend "$job"
+    ok "$name: suspended, the ranks stand still" wait_for 10 stand_still
+    sleep 5
+    scontrol resume "$job"
+    goes_on "$name" "$pids"
+    scancel "$job"
+    wait $step
+    wait_for 10 job_is_gone
+}
+
 # A job of a better partition takes the nodes, and gives them back.
 gang() {
     local name=$1 pids first

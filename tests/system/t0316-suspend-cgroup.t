@@ -8,5 +8,6 @@
 
 lab_start 3 --proctrack cgroup "${preempt[@]}"
 suspended held
+suspended_from_outside outside
 gang gang
 done_clean

@@ -51,9 +51,31 @@ static void the_marked_and_their_children_are_killed(void **state) {
     assert_int_equal(waitpid(other, &status, 0), other);
 }
 
+static void who_works_is_busy_and_who_sleeps_is_not(void **state) {
+    (void)state;
+    int status = 0;
+    pid_t worker = fork();
+    if (worker == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (volatile bool forever = true; forever;) {
+        }
+    }
+    for (int looks = 0; looks < 5000 && !process_is_busy(worker); looks++) {
+        (void)usleep(1000);
+    }
+    assert_true(process_is_busy(worker));
+    (void)kill(worker, SIGSTOP);
+    assert_int_equal(waitpid(worker, &status, WUNTRACED), worker);
+    assert_false(process_is_busy(worker));
+    (void)kill(worker, SIGKILL);
+    assert_int_equal(waitpid(worker, &status, 0), worker);
+    assert_false(process_is_busy(worker));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_marked_and_their_children_are_killed),
+        cmocka_unit_test(who_works_is_busy_and_who_sleeps_is_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

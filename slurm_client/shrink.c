@@ -1,8 +1,6 @@
 /*
- * ckptless-shrink [--again] JOB HOST...: takes lost nodes out of a job's allocation, so that Slurm neither waits for
- * them at the job's end nor is surprised by their return. Run by the leader's helper, with the user's rights; a program
- * of its own, because the helper must not depend on libslurm. Nothing to do is no error. On failure: one line on
- * stderr, exit 1; exit 3: it may work later.
+ * Takes lost nodes out of a job's allocation, so that Slurm neither waits for them at the job's end nor is surprised by
+ * their return. Nothing to do is no error.
  *
  * After a change of its nodes a job waits for a new index from slurmdbd, and until it has it slurmctld refuses the next
  * change: without slurmdbd for ever. --again says that this is such a next change. Where it is refused for ever it is
@@ -15,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXIT_LATER 3
+#include "slurm_client/client.h"
 
 /* Known of 22.05, and that 24.11 does not do so; what lies between is asked. */
 static const bool may_refuse_for_ever = SLURM_VERSION_NUMBER < SLURM_VERSION_NUM(23, 2, 0);
@@ -48,11 +46,6 @@ static char *survivors(const char *nodes, char **lost, int count) {
     return text;
 }
 
-static int fail(const char *what) {
-    (void)fprintf(stderr, "%s: %s\n", what, slurm_strerror(slurm_get_errno()));
-    return EXIT_LATER;
-}
-
 static bool has_slurmdbd(void) {
     slurm_conf_t *conf = NULL;
     bool answer = true; /* if even that is not to be had, it may work later */
@@ -65,7 +58,7 @@ static bool has_slurmdbd(void) {
 
 static int fail_for_ever(void) {
     (void)fprintf(stderr, "without slurmdbd, Slurm lets nodes leave a job only once\n");
-    return EXIT_FAILURE;
+    return CLIENT_EXIT_NEVER;
 }
 
 static int shrink(uint32_t job, char *nodes, bool again) {
@@ -80,29 +73,27 @@ static int shrink(uint32_t job, char *nodes, bool again) {
         return EXIT_SUCCESS;
     }
     if (slurm_get_errno() != ESLURM_JOB_SETTING_DB_INX) {
-        return fail("slurmctld refuses to shrink the job");
+        return client_fail("slurmctld refuses to shrink the job");
     }
     if (has_slurmdbd()) {
         (void)fprintf(stderr, "slurmctld waits for slurmdbd\n");
-        return EXIT_LATER;
+        return CLIENT_EXIT_LATER;
     }
     return fail_for_ever();
 }
 
-int main(int argc, char **argv) {
+int client_shrink(int argc, char **argv) {
     job_info_msg_t *jobs = NULL;
     int result = EXIT_SUCCESS;
     bool again = argc > 1 && strcmp(argv[1], "--again") == 0;
     argc -= again;
     argv += again;
     if (argc < 3) {
-        (void)fprintf(stderr, "usage: ckptless-shrink [--again] JOB HOST...\n");
-        return 2;
+        return CLIENT_EXIT_USAGE;
     }
-    slurm_init(NULL);
     uint32_t job = (uint32_t)strtoul(argv[1], NULL, 10);
     if (slurm_load_job(&jobs, job, 0) != SLURM_SUCCESS || jobs->record_count == 0) {
-        return fail("the job cannot be looked up");
+        return client_fail("the job cannot be looked up");
     }
     char *nodes = survivors(jobs->job_array[0].nodes, argv + 2, argc - 2);
     if (nodes != NULL) {
