@@ -16,6 +16,6 @@ int client_fail(const char *what);
 
 int client_shrink(int argc, char **argv);   /* [--again] JOB HOST... */
 int client_state(int argc, char **argv);    /* JOB STEP: "running", "suspended" or "ending" on stdout */
-int client_complete(int argc, char **argv); /* JOB CODE */
+int client_complete(int argc, char **argv); /* JOB STEP HOST CODE fail|complete */
 
 #endif

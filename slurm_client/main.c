@@ -22,6 +22,6 @@ int main(int argc, char **argv) {
             return verbs[i].fn(argc - 1, argv + 1);
         }
     }
-    (void)fputs("usage: ckptless-slurm shrink [--again] JOB HOST... | state JOB STEP | complete JOB CODE\n", stderr);
+    (void)fputs("usage: ckptless-slurm shrink [--again] JOB HOST... | state JOB STEP | complete JOB STEP HOST CODE fail|complete\n", stderr);
     return CLIENT_EXIT_USAGE;
 }

@@ -107,6 +107,9 @@ static bool fill_launch(struct task *task, struct wire_launch *launch) {
     get_variable(spank, "SLURMD_NODENAME", launch->host, sizeof(launch->host));
     get_variable(spank, "MASTER_ADDR", launch->user_master_addr, sizeof(launch->user_master_addr));
     get_variable(spank, "MASTER_PORT", launch->user_master_port, sizeof(launch->user_master_port));
+    if (getcwd(launch->directory, sizeof(launch->directory)) == NULL || strchr(launch->directory, '\n')) {
+        snprintf(launch->directory, sizeof(launch->directory), "/");
+    }
     int length = snprintf(launch->option, sizeof(launch->option), "%s", option->text);
     return length >= 0 && (size_t)length < sizeof(launch->option);
 }

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "slurm_client/slurm_run.h"
+#include "step_launcher/request.h"
 
 #define SILENT_TICKS_MAX 4u
 #define LOST_EXIT_CODE 93

@@ -13,16 +13,21 @@ step_launcher_ckptless_launch_SOURCES = \
 	step_launcher/request.c \
 	step_launcher/request.h \
 	step_launcher/rollcall.c \
-	step_launcher/rollcall.h \
-	step_launcher/timeline.c \
-	step_launcher/timeline.h
+	step_launcher/rollcall.h
 step_launcher_ckptless_launch_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(OPENSSL_CFLAGS)
 step_launcher_ckptless_launch_LDADD = \
+	step_launcher/libtimeline.la \
 	node_helper/net/libnet.la \
 	node_helper/wire/libwire.la \
 	slurm_client/libslurmrun.la \
 	$(EVENT_LIBS) \
 	$(OPENSSL_LIBS)
+
+# Its file is the leader's when srun is gone.
+noinst_LTLIBRARIES += step_launcher/libtimeline.la
+step_launcher_libtimeline_la_SOURCES = \
+	step_launcher/timeline.c \
+	step_launcher/timeline.h
 
 # Starts the program itself.
 launcher_tests = tests/unit/test_launcher tests/unit/test_launcher_output

@@ -97,7 +97,8 @@ int main(void) {
     if (!request_read(SRUN_FD, &launcher.request, error, sizeof(error))) {
         goto out;
     }
-    timeline_init(&launcher.timeline, &launcher.request);
+    timeline_init(&launcher.timeline, launcher.request.submit_dir, launcher.request.settings.log_dir,
+                  launcher.request.job, launcher.request.step);
     launcher.base = event_base_new();
     if (launcher.base == NULL || !output_init(&launcher.output, launcher.base, USER_FD, PLUGIN_FD) ||
         !open_rendezvous(&launcher, error, sizeof(error))) {

@@ -12,20 +12,17 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-void timeline_init(struct timeline *timeline, const struct request *request) {
-    const char *log_dir = request->settings.log_dir;
-    char name[64];
+void timeline_path(const char *directory, const char *log_dir, uint32_t job, uint32_t step, const char *ending,
+                   char *ret_path, size_t capacity) {
+    bool is_absolute = log_dir[0] == '/';
+    snprintf(ret_path, capacity, "%s%s%s%sckptless-%u.%u%s", is_absolute ? "" : directory, is_absolute ? "" : "/",
+             log_dir, log_dir[0] != '\0' ? "/" : "", job, step, ending);
+}
 
+void timeline_init(struct timeline *timeline, const char *directory, const char *log_dir, uint32_t job, uint32_t step) {
     timeline->fd = -1;
     timeline->has_failed = false;
-    snprintf(name, sizeof(name), "ckptless-%u.%u.jsonl", request->job, request->step);
-    if (log_dir[0] == '/') {
-        snprintf(timeline->path, sizeof(timeline->path), "%s/%s", log_dir, name);
-    } else if (log_dir[0] != '\0') {
-        snprintf(timeline->path, sizeof(timeline->path), "%s/%s/%s", request->submit_dir, log_dir, name);
-    } else {
-        snprintf(timeline->path, sizeof(timeline->path), "%s/%s", request->submit_dir, name);
-    }
+    timeline_path(directory, log_dir, job, step, ".jsonl", timeline->path, sizeof(timeline->path));
 }
 
 void timeline_fini(struct timeline *timeline) {

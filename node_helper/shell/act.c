@@ -122,6 +122,9 @@ static void end(struct shell *shell, const struct core_action *action) {
 }
 
 void act_check_end(struct shell *shell) {
+    if (orphan_holds_end(shell)) {
+        return;
+    }
     for (uint32_t i = 0; shell->is_over && i < shell->slot_count; i++) {
         struct slot *slot = &shell->slots[i];
         bool holds_rank = shell->core != NULL && core_slot_rank(shell->core, i) != WIRE_NONE;
@@ -138,6 +141,7 @@ void act_check_end(struct shell *shell) {
 
 static void trace(struct shell *shell, const struct core_trace *trace) {
     result_on_trace(shell, trace);
+    orphan_check(shell);
     rollcall_report(shell, trace);
     if (core_is_leader(shell->core)) {
         shrink_on_trace(shell, trace);

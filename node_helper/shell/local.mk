@@ -14,6 +14,7 @@ ckptlessd_SOURCES = \
 	node_helper/shell/memory.h \
 	node_helper/shell/log.h \
 	node_helper/shell/main.c \
+	node_helper/shell/orphan.c \
 	node_helper/shell/page.c \
 	node_helper/shell/page.h \
 	node_helper/shell/peers.c \
@@ -45,6 +46,7 @@ ckptlessd_LDADD = \
 	node_helper/net/libnet.la \
 	pmix_glue/server/libpmixsrv.la \
 	slurm_client/libslurmrun.la \
+	step_launcher/libtimeline.la \
 	state_plane/libplane.la \
 	node_helper/wire/libwire.la \
 	$(EVENT_LIBS) $(JANSSON_LIBS) $(XXHASH_LIBS)

@@ -136,6 +136,7 @@ static bool end(struct shell *shell) {
     rpc_fini(shell);
     bool is_clean = pulls_fini(shell);
     shrink_fini(shell);
+    orphan_fini(shell);
     keepers_fini(shell);
     slots_fini(shell);
     peers_fini(shell);

@@ -47,7 +47,7 @@ static bool needs_launcher(const struct shell *shell) {
     bool leads = shell->core != NULL && core_is_leader(shell->core);
     bool seeks =
         shell->core == NULL && shell->nodes != NULL && shell->leader == NULL; /* it may be another one by now */
-    return shell->launcher == NULL && (leads || seeks);
+    return shell->launcher == NULL && shell->orphan == NULL && (leads || seeks);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg) {
@@ -273,6 +273,10 @@ void rollcall_on_frame(struct shell *shell, const struct wire_message *message) 
 
 /* The leader's to ckptless-launch, a member's to the leader. */
 static void send_report(struct shell *shell, const struct wire_report *report) {
+    if (shell->orphan != NULL) {
+        orphan_report(shell, report);
+        return;
+    }
     struct wire_message message = { .type = WIRE_REPORT, .from = core_leader(shell->core), .report = *report };
     if (core_is_leader(shell->core) && shell->launcher_is_up) {
         peers_send(shell, shell->launcher, &message);

@@ -114,6 +114,7 @@ struct unsaid;   /* unsaid.c */
 struct gather;   /* gather.c */
 struct tables;   /* tables.c */
 struct shrink;   /* shrink.c */
+struct orphan;   /* orphan.c */
 struct stays;    /* stays.c */
 
 struct shell {
@@ -184,6 +185,7 @@ struct shell {
     struct tables *tables;
     struct stays *stays;
     struct shrink *shrink; /* leader; NULL: no node was lost */
+    struct orphan *orphan; /* leader; NULL: there is an srun, as far as is known */
 
     bool is_over; /* END has come: nothing is started any more */
     bool end_kills;
@@ -242,6 +244,13 @@ void result_on_end(struct shell *shell, uint8_t cause);                    /* of
 void result_tell_leader(struct shell *shell);                              /* it is another one, or connected again */
 void result_is(struct shell *shell, uint32_t exit_code);                   /* leader: known now */
 void result_say(struct shell *shell);                                      /* leader: there is a way out again */
+
+/* orphan.c */
+void orphan_check(struct shell *shell); /* leader: a node was lost, or this helper leads from now on */
+bool orphan_is_srun(const struct shell *shell, uint32_t node); /* srun runs there */
+void orphan_report(struct shell *shell, const struct wire_report *report);
+bool orphan_holds_end(struct shell *shell); /* the keepers must not end yet: the job is being completed */
+void orphan_fini(struct shell *shell);
 
 /* peers.c */
 bool peers_init(struct shell *shell);

@@ -108,7 +108,7 @@ static void ask(struct shell *shell, bool is_due) {
         enum place *place = &shrink->places[node];
         any_left = any_left || *place == HAS_LEFT;
         bool is_out = shell->nodes[node].was_silent || (is_due && result_is_lost(shell, node));
-        if (is_out && *place != HAS_LEFT) {
+        if (is_out && !orphan_is_srun(shell, node) && *place != HAS_LEFT) {
             arguments[3 + count++] = shell->nodes[node].member.host;
             any_new = any_new || *place == IN_JOB;
             *place = *place == IN_JOB ? ASKED : *place;

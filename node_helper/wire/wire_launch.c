@@ -36,6 +36,7 @@ static const struct field fields[] = {
     FIELD(KIND_TOKEN, token),
     FIELD(KIND_SECRET, secret),
     FIELD(KIND_TEXT, option),
+    FIELD(KIND_TEXT, directory),
     FIELD(KIND_TEXT, user_master_addr),
     FIELD(KIND_TEXT, user_master_port),
 };

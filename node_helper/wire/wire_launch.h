@@ -29,6 +29,7 @@ struct wire_launch {
     char token[WIRE_TOKEN_HEX];             /* of the keepers' socket */
     uint8_t secret[WIRE_SECRET_BYTES];
     char option[WIRE_TEXT_BYTES * 2];       /* value of --ckptless, as given */
+    char directory[WIRE_TEXT_BYTES * 2];    /* the step's working directory, absolute */
     char user_master_addr[WIRE_NAME_BYTES]; /* MASTER_ADDR as the user set it; "": not set */
     char user_master_port[16];
 };

@@ -16,7 +16,17 @@
 #define MINUTE (60u * SECOND)
 #define HOUR (60u * MINUTE)
 
-enum kind { KIND_OFF, KIND_COUNT, KIND_DURATION, KIND_PARK, KIND_RANK_OUTPUT, KIND_PATH, KIND_NAME, KIND_FIXED };
+enum kind {
+    KIND_OFF,
+    KIND_COUNT,
+    KIND_DURATION,
+    KIND_PARK,
+    KIND_RANK_OUTPUT,
+    KIND_BATCH_LOST,
+    KIND_PATH,
+    KIND_NAME,
+    KIND_FIXED
+};
 
 struct key {
     const char *name;
@@ -69,8 +79,8 @@ static const struct key keys[] = {
     { "metrics", KIND_FIXED, 0, 0, 0, "off", "metrics  off  -  off  user  numbers for a monitoring system" },
     { "on-exhausted", KIND_FIXED, 0, 0, 0, "fail",
       "on-exhausted  fail  -  fail  user  what follows when no spare is left" },
-    { "batch-lost", KIND_FIXED, 0, 0, 0, "fail",
-      "batch-lost  fail  -  fail  user  what follows when the batch script's node is lost" },
+    { "batch-lost", KIND_BATCH_LOST, 0, 0, MEMBER(batch_lost), "fail or complete",
+      "batch-lost  fail  -  fail, complete  user  how a job ends whose batch script was lost with its node" },
     { "off", KIND_OFF, 0, 0, MEMBER(off), "off, alone and without a value",
       "off  -  -  alone  user  the step runs as if the option had not been given" },
 };
@@ -222,7 +232,10 @@ static bool set_choice(const struct key *key, const char *value, void *member, c
         [WIRE_PARK_AUTO] = "auto", [WIRE_PARK_COLD] = "cold", [WIRE_PARK_WARM] = "warm", NULL
     };
     static const char *const outputs[] = { [WIRE_RANK_OUTPUT_TASK] = "task", [WIRE_RANK_OUTPUT_FILE] = "file", NULL };
-    const char *const *names = key->kind == KIND_PARK ? parks : outputs;
+    static const char *const ends[] = {
+        [WIRE_BATCH_LOST_FAIL] = "fail", [WIRE_BATCH_LOST_COMPLETE] = "complete", NULL
+    };
+    const char *const *names = key->kind == KIND_PARK ? parks : key->kind == KIND_BATCH_LOST ? ends : outputs;
 
     for (uint32_t i = 0; names[i] != NULL; i++) {
         if (strcmp(value, names[i]) == 0) {
@@ -261,6 +274,7 @@ static bool set_value(const struct key *key, const char *value, struct wire_sett
         return set_duration(key, value, member, ret_error, error_capacity);
     case KIND_PARK:
     case KIND_RANK_OUTPUT:
+    case KIND_BATCH_LOST:
         return set_choice(key, value, member, ret_error, error_capacity);
     case KIND_FIXED:
         return strcmp(value, key->right) == 0 || REFUSE("%s=%.200s: not in this version yet, which has %s=%s only",

@@ -11,12 +11,14 @@
 
 enum wire_park { WIRE_PARK_AUTO = 0, WIRE_PARK_COLD, WIRE_PARK_WARM };
 enum wire_rank_output { WIRE_RANK_OUTPUT_TASK = 0, WIRE_RANK_OUTPUT_FILE };
+enum wire_batch_lost { WIRE_BATCH_LOST_FAIL = 0, WIRE_BATCH_LOST_COMPLETE };
 
 struct wire_settings {
     bool off;
     uint32_t spares;                   /* nodes on top of -N; default 0 */
     uint32_t ranks;                    /* in each task, each with a keeper of its own; default 1 */
     enum wire_rank_output rank_output; /* default task */
+    enum wire_batch_lost batch_lost;   /* default fail */
     uint32_t reserve;                  /* nodes of -N that are set aside as spares; default 0 */
     enum wire_park park;               /* default auto */
     uint32_t respawn;           /* starts in place without a commit in between before a spare is taken; default 3 */

@@ -29,6 +29,7 @@ static struct wire_launch sample(void) {
                                   .host = "n5",
                                   .token = "0123456789abcdef0123456789abcdef",
                                   .option = "spares=1,log-dir=/a=b",
+                                  .directory = "/home/x y",
                                   .user_master_addr = "",
                                   .user_master_port = "29500" };
 
