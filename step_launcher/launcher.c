@@ -120,6 +120,15 @@ static void on_limit(evutil_socket_t fd, short what, void *arg) {
     fail_launch(launcher, why);
 }
 
+/* Nobody else is left to tell it: a helper that has been started in place of another at the very end. */
+static void tell_end(const struct launcher *launcher, struct net_peer *peer) {
+    struct wire_message message = { .type = WIRE_END,
+                                    .from = WIRE_LAUNCHER,
+                                    .end = { .exit_code = launcher->leader.exit_code, .kill = true } };
+    send_message(peer, &message);
+    net_close(peer);
+}
+
 /* from: the helper's id where it leads, else WIRE_NONE. */
 static void on_hello(struct launcher *launcher, struct net_peer *peer, uint32_t from, const struct wire_hello *hello) {
     struct rollcall_node *node = NULL;
@@ -128,6 +137,10 @@ static void on_hello(struct launcher *launcher, struct net_peer *peer, uint32_t 
 
     if (launcher->has_failed) {
         refuse(peer, launcher->failure);
+        return;
+    }
+    if (launcher->leader.is_over && from == WIRE_NONE) {
+        tell_end(launcher, peer);
         return;
     }
     enum rollcall_verdict verdict =

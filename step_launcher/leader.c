@@ -36,6 +36,7 @@ void leader_lost(struct leader *leader) {
     output_say(leader->output, "step %u.%u: the leader's node (%s) is lost: the step ends (exit code %d)",
                leader->request->job, leader->request->step, leader->host, LOST_EXIT_CODE);
     output_answer(leader->output->plugin_fd, "exit code=%d lost=1", LOST_EXIT_CODE);
+    leader->exit_code = LOST_EXIT_CODE;
     be_over(leader);
 }
 
@@ -163,6 +164,7 @@ void leader_on_message(struct leader *leader, const struct wire_message *message
     if (message->type == WIRE_REPORT) {
         tell_report(leader, &message->report); /* also after the result */
     } else if (message->type == WIRE_RESULT && !leader->is_over) {
+        leader->exit_code = message->end.exit_code;
         output_answer(leader->output->plugin_fd, "exit code=%u lost=%u%s", message->end.exit_code,
                       count_nodes(message->end.text), has_word(message->end.text, "otherwise") ? " otherwise=1" : "");
         be_over(leader);

@@ -36,6 +36,7 @@ struct leader {
     uint32_t id;           /* of the helper; at first 0 */
     char host[WIRE_NAME_BYTES];
     bool is_over;
+    uint32_t exit_code;    /* of the step, when it is over */
     struct event *tick;    /* looks for silence */
     struct event *verdict; /* after its connection has closed */
     uint32_t tick_ms;

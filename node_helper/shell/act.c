@@ -119,10 +119,11 @@ static void end(struct shell *shell, const struct core_action *action) {
     if (core_is_leader(shell->core)) {
         result_is(shell, action->exit_code);
     }
+    farewell_tell_leader(shell);
 }
 
 void act_check_end(struct shell *shell) {
-    if (orphan_holds_end(shell)) {
+    if (orphan_holds_end(shell) || farewell_waits(shell)) {
         return;
     }
     for (uint32_t i = 0; shell->is_over && i < shell->slot_count; i++) {

@@ -25,6 +25,7 @@ void join_when_ready(struct shell *shell) {
         peers_send_up(shell, &(struct wire_message){ .type = WIRE_UNSETTLED });
     }
     result_tell_leader(shell);
+    farewell_tell_leader(shell);
     pulls_send_address(shell);
     for (uint32_t i = 0; i < shell->slot_count; i++) {
         tables_send(shell, &shell->slots[i]);

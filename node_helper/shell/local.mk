@@ -4,6 +4,7 @@ ckptlessd_SOURCES = \
 	node_helper/shell/act.c \
 	node_helper/shell/bell.c \
 	node_helper/shell/bell.h \
+	node_helper/shell/farewell.c \
 	node_helper/shell/exchange.c \
 	node_helper/shell/fence.c \
 	node_helper/shell/gather.c \

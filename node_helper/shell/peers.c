@@ -153,6 +153,11 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
             usage_add(shell, &message->usage);
         }
         return;
+    case WIRE_ENDED:
+        if (core_is_leader(shell->core)) {
+            farewell_on_ended(shell, shell_node_of(shell, message->from));
+        }
+        return;
     case WIRE_OTHERWISE:
         shell->task_ended_otherwise = true;
         return;

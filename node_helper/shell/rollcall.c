@@ -268,6 +268,8 @@ void rollcall_on_frame(struct shell *shell, const struct wire_message *message) 
         on_roster(shell, &message->roster);
     } else if (message->type == WIRE_REFUSE && shell->core == NULL) {
         shell_abandon(shell, message->end.text);
+    } else if (message->type == WIRE_END && shell->core == NULL) {
+        shell_end_with(shell, "the step is over", message->end.exit_code);
     }
 }
 

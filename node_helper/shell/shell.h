@@ -107,6 +107,7 @@ struct node {
     uint32_t fabric_bytes;
     uint8_t fabric[WIRE_FABRIC_ADDRESS_BYTES];
     bool was_silent, helper_died; /* leader: a loss of its own finding */
+    bool knows_end;               /* leader: its helper has said ENDED */
 };
 
 struct exchange; /* exchange.c */
@@ -189,7 +190,9 @@ struct shell {
 
     bool is_over; /* END has come: nothing is started any more */
     bool end_kills;
-    bool has_result; /* leader: for ckptless-launch */
+    bool has_result;             /* leader: for ckptless-launch */
+    struct event *farewell_wait; /* leader: for members to say ENDED, since */
+    uint64_t farewell_began_ns;
     bool is_leaving;
     uint32_t end_code;
     struct wire_usage usage;   /* leader: of the ranks that have called finish in this epoch */
@@ -207,6 +210,8 @@ static inline uint32_t shell_node_of(const struct shell *shell, uint32_t helper)
 }
 /* The helper's part is over: sends what is queued, ends the loop. */
 void shell_leave(struct shell *shell, int exit_code);
+/* Ends all keepers with this code, and then the helper. reason: for the log. */
+void shell_end_with(struct shell *shell, const char *reason, uint32_t exit_code);
 /* Ends all keepers (with 93; those of a spare, which nobody misses, with 0), and then the helper. reason: for the log.
  */
 void shell_abandon(struct shell *shell, const char *reason);
@@ -236,6 +241,11 @@ void rollcall_say_unsaid(struct shell *shell);                                /*
 void rollcall_lead(struct shell *shell);                                      /* this helper leads, from now on */
 /* roster or WELCOME: makes the core and everything that needs to know the world. */
 bool rollcall_take_roster(struct shell *shell, const struct wire_roster *roster);
+
+/* farewell.c */
+void farewell_tell_leader(struct shell *shell); /* END has come, or there is a connection to a leader again */
+void farewell_on_ended(struct shell *shell, uint32_t node); /* leader */
+bool farewell_waits(struct shell *shell); /* leader: somebody does not know yet that the step is over */
 
 /* result.c */
 bool result_is_lost(const struct shell *shell, uint32_t node);             /* leader: with what Slurm runs there */

@@ -55,6 +55,7 @@ const char *wire_type_name(enum wire_type type) {
         [WIRE_USAGE] = "USAGE",
         [WIRE_UNSETTLED] = "UNSETTLED",
         [WIRE_OTHERWISE] = "OTHERWISE",
+        [WIRE_ENDED] = "ENDED",
     };
 
     return (unsigned)type < WIRE_TYPE_COUNT && names[type] != NULL ? names[type] : "UNKNOWN";

@@ -74,6 +74,7 @@ static const struct codec codecs[WIRE_TYPE_COUNT] = {
     [WIRE_USAGE] = PAYLOAD(usage),
     [WIRE_UNSETTLED] = { encode_nothing, decode_nothing },
     [WIRE_OTHERWISE] = { encode_nothing, decode_nothing },
+    [WIRE_ENDED] = { encode_nothing, decode_nothing },
 };
 
 /* NULL: no such type. */

@@ -87,6 +87,7 @@ enum wire_type {
     WIRE_USAGE, /* member -> leader: what a rank of mine that calls finish has had of the library; shells only */
     WIRE_UNSETTLED, /* member -> a new leader: it waits for something that is gone with the one before; shells only */
     WIRE_OTHERWISE, /* member -> leader, also each new one: a task of mine has ended otherwise than its ranks; shells only */
+    WIRE_ENDED, /* member -> leader, also each new one: END is known here; shells only */
     WIRE_TYPE_COUNT
 };
 

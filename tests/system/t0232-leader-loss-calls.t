@@ -52,4 +52,15 @@ ok "no call: the leader is lost, another one leads" wait_for 10 said '^ckptless:
 ends "no call"
 is "$(grep -cE '^ckptless: (lost|resumed)' "$out")" 0 "no call: no rank is lost, and nobody interrupted"
 
+# At the very end: who takes the dead helper's place comes when the others are gone, or about to go.
+ended=0
+for ((i = 0; i < 6; i++)); do
+    begin last
+    kill -KILL "$(pids_of 4 ckptlessd)"
+    touch enough
+    wait_for 20 bash -c "! kill -0 $step" || break
+    wait $step && ended=$((ended + 1))
+done
+is $ended 6 "the leader is lost at the step's very end: srun ends with 0, six times of six" || scancel "$(squeue -h -o %i)"
+
 done_clean
