@@ -121,7 +121,8 @@ static bool fence(uint32_t number, const char *file) {
     pthread_mutex_unlock(&lock);
     check("fence", PMIx_Fence_nb(all, 2, &collect, 1, on_fenced, (void *)(uintptr_t)number));
     pthread_mutex_lock(&lock);
-    while (!fence_is_over && world == number && missing_count == 0 && access(file, F_OK) != 0) {
+    /* Who is missing is no reason to leave: it may be one that this world waits for already. A further loss makes another. */
+    while (!fence_is_over && world == number && access(file, F_OK) != 0) {
         wait_a_little();
     }
     bool is_met = fence_is_over && fence_status == PMIX_SUCCESS;
