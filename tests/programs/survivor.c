@@ -121,7 +121,7 @@ static bool fence(uint32_t number, const char *file) {
     pthread_mutex_unlock(&lock);
     check("fence", PMIx_Fence_nb(all, 2, &collect, 1, on_fenced, (void *)(uintptr_t)number));
     pthread_mutex_lock(&lock);
-    /* Who is missing is no reason to leave: it may be one that this world waits for already. A further loss makes another. */
+    /* That somebody is missing is no reason to leave: the world may have begun so. A further loss makes another one. */
     while (!fence_is_over && world == number && access(file, F_OK) != 0) {
         wait_a_little();
     }
