@@ -75,6 +75,22 @@ node_names() {
     node_address=10.77.$lab_number.$((10 + $1))
 }
 
+# node_lose PERCENT in|out|both: of node_use's node; what it says to itself is not lost.
+node_lose() {
+    local hook which="numgen random mod 100 < $1"
+    [ "$1" -lt 100 ] || which=
+    nsenter --net="/run/netns/$node_ns" nft delete table inet loss 2>/dev/null || :
+    [ "$1" -gt 0 ] || return 0
+    {
+        echo 'table inet loss {'
+        for hook in input output; do
+            [[ $hook == "$2"* || $2 == both ]] || continue
+            echo "chain $hook { type filter hook $hook priority 0; ${hook:0:1}ifname lo accept; $which drop; }"
+        done
+        echo '}'
+    } | nsenter --net="/run/netns/$node_ns" nft -f -
+}
+
 # wait_until SECONDS COMMAND...: true as soon as the command is, false when the time is over.
 wait_until() {
     local deadline=$((${EPOCHREALTIME/./} + $1 * 1000000))

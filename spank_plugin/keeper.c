@@ -282,10 +282,10 @@ static void on_message(struct keeper *keeper) {
         keeper->is_parked = false;
         break;
     case WIRE_KEEPER_HOLD:
-        (void)keeper_tree_signal(keeper->pid, SIGSTOP);
+        keeper_lease_hold(keeper, true);
         break;
     case WIRE_KEEPER_CONTINUE:
-        (void)keeper_tree_signal(keeper->pid, SIGCONT);
+        keeper_lease_hold(keeper, false);
         break;
     case WIRE_KEEPER_END:
         keeper->start_is_pending = false;
@@ -332,7 +332,7 @@ static void on_signal(struct keeper *keeper) {
 }
 
 static int next_timeout_ms(struct keeper *keeper) {
-    int64_t timeout_ms = -1;
+    int64_t timeout_ms = -1, lease_ms = keeper_lease_check(keeper);
     if (keeper->is_clearing) {
         timeout_ms = keeper->clearing_ms;
         keeper->clearing_ms = keeper->clearing_ms < CLEARING_MS_MAX ? keeper->clearing_ms * 2 : CLEARING_MS_MAX;
@@ -344,7 +344,8 @@ static int next_timeout_ms(struct keeper *keeper) {
         left_ms = left_ms > 0 ? left_ms : 0;
         timeout_ms = timeout_ms < 0 || left_ms < timeout_ms ? left_ms : timeout_ms;
     }
-    return (int)timeout_ms;
+    timeout_ms = lease_ms >= 0 && (timeout_ms < 0 || lease_ms < timeout_ms) ? lease_ms : timeout_ms;
+    return (int)(timeout_ms < INT32_MAX ? timeout_ms : INT32_MAX);
 }
 
 /* Returns in the child only. */

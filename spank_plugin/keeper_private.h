@@ -20,6 +20,9 @@ struct keeper {
     pid_t helper_pid;         /* of the helper that we have started, the last one; 0: another keeper does that */
     int input_fd;             /* standard input, once more; -1: it has ended */
     int page_fd;              /* the slot's page, inherited by the program; -1: none yet */
+    void *page;               /* the same, to be read; NULL: none */
+    bool is_held;             /* its lease has ended: stopped by us */
+    bool is_held_by_helper;
 
     pid_t program;            /* first process of the tree; 0: none alive */
     uint32_t incarnation;     /* of the newest START that was carried out */
@@ -85,6 +88,14 @@ void keeper_signal_restore(const struct keeper *keeper);
 /* In the child that is to be a parked program: blocks what Slurm's users send to the ranks, until the library gives the
  * program its rank. ret_list: the numbers that were not blocked before, for the library. */
 void keeper_signal_park(char *ret_list, size_t capacity);
+
+/* The page of the program that is being started. */
+void keeper_lease_take(struct keeper *keeper);
+/* The helper wants the tree to stand still, or to go on. */
+void keeper_lease_hold(struct keeper *keeper, bool by_helper);
+/* Stops the tree when the lease has ended, lets it go on when it is renewed; ms until the next look, -1: none is
+ * needed. */
+int64_t keeper_lease_check(struct keeper *keeper);
 
 /* Forks the program of the pending START, with the page's descriptor. True: this is the child, which returns to Slurm.
  * In the keeper: false, with keeper->program set, or 0 when there was no process to be had. */

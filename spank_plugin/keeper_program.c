@@ -98,6 +98,7 @@ bool keeper_program_fork(struct keeper *keeper) {
         close(keeper->start_page_fd);
         keeper->start_page_fd = -1;
     }
+    keeper_lease_take(keeper);
     pid_t child = fork();
     if (child == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a killed keeper leaves no program behind */

@@ -16,6 +16,7 @@ spank_plugin_ckptless_la_SOURCES = \
 	spank_plugin/keeper_private.h \
 	spank_plugin/keeper_program.c \
 	spank_plugin/keeper_input.c \
+	spank_plugin/keeper_lease.c \
 	spank_plugin/keeper_signal.c \
 	spank_plugin/keeper_tree.c \
 	spank_plugin/keeper_tree.h \
@@ -45,6 +46,7 @@ keeper_sources = \
 	spank_plugin/keeper_link.c \
 	spank_plugin/keeper_program.c \
 	spank_plugin/keeper_input.c \
+	spank_plugin/keeper_lease.c \
 	spank_plugin/keeper_signal.c \
 	spank_plugin/keeper_tree.c
 tests_unit_test_keeper_SOURCES = $(keeper_sources) tests/unit/test_keeper.c $(keeper_bench)

@@ -100,6 +100,7 @@ void net_listen_stop(struct net *net);
 void net_stranger_left(struct net *net);
 
 /* net_peer.c */
+void net_tune(int fd); /* a connection, before or after it is made */
 enum net_result net_peer_create(struct net *net, int fd, bool accepted, struct net_peer **ret_peer);
 /* Begins the handshake on a connected socket. */
 void net_peer_handshake(struct net_peer *peer);

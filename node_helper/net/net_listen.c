@@ -74,9 +74,8 @@ static uint64_t now_ns(void) {
 
 static void accept_one(struct net *net, int fd) {
     struct net_peer *peer;
-    int on = 1;
 
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    net_tune(fd);
     if (net_peer_create(net, fd, true, &peer) != NET_OK) {
         close(fd);
         return;

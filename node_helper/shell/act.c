@@ -119,6 +119,7 @@ static void end(struct shell *shell, const struct core_action *action) {
     if (core_is_leader(shell->core)) {
         result_is(shell, action->exit_code);
     }
+    slots_set_lease(shell, UINT64_MAX);
     farewell_tell_leader(shell);
 }
 

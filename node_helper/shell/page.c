@@ -3,6 +3,7 @@
  */
 #include "node_helper/shell/page.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -13,8 +14,9 @@ struct page *page_create(uint32_t incarnation, uint64_t lease_end_ns) {
         return NULL;
     }
     void *shared = MAP_FAILED;
-    page->fd = memfd_create("ckptless-page", MFD_CLOEXEC);
+    page->fd = memfd_create("ckptless-page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (page->fd >= 0 && ftruncate(page->fd, WIRE_PAGE_BYTES) == 0) {
+        (void)fcntl(page->fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW); /* who reads it must not fault */
         shared = mmap(NULL, WIRE_PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, page->fd, 0);
     }
     if (shared == MAP_FAILED) {

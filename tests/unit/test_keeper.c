@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "node_helper/wire/wire_page.h"
 #include "spank_plugin/keeper.h"
 #include "tests/unit/test_keeper_bench.h"
 
@@ -32,6 +33,7 @@ struct fixture {
     pid_t keeper;
     pid_t started_helper; /* what the keeper takes for the helper that it has started; 0: none */
     bool is_parked;       /* what is started */
+    int page_fd;          /* that goes with it; -1: one without a content */
     uint32_t launch_timeout_ms;
 };
 
@@ -164,7 +166,7 @@ static void tell_simply(struct fixture *f, enum wire_keeper_type type, int32_t s
 
 static void order_start(struct fixture *f, uint32_t incarnation, const char *program) {
     char environment[128];
-    int page_fd = memfd_create("page", MFD_CLOEXEC);
+    int page_fd = f->page_fd >= 0 ? fcntl(f->page_fd, F_DUPFD_CLOEXEC, 0) : memfd_create("page", MFD_CLOEXEC);
     int length = snprintf(environment, sizeof(environment), "RANK=7%cPROGRAM=%s%cOLD", '\0', program, '\0');
     assert_int_equal(ftruncate(page_fd, PAGE_BYTES), 0);
     tell(f,
@@ -226,7 +228,7 @@ static int set_up(void **state) {
     char token[WIRE_TOKEN_HEX];
     snprintf(token, sizeof(token), "%016x%016x", (unsigned)getpid(), number++);
     wire_keeper_address(token, 0, f->address, sizeof(f->address));
-    f->listen_fd = f->helper_fd = f->said_fd = -1;
+    f->listen_fd = f->helper_fd = f->said_fd = f->page_fd = -1;
     f->launch_timeout_ms = 5000;
     *state = f;
     return 0;
@@ -254,6 +256,7 @@ static int tear_down(void **state) {
     }
     close(f->helper_fd);
     close(f->said_fd);
+    close(f->page_fd);
     free(f);
     return 0;
 }
@@ -315,6 +318,30 @@ static void hold_stops_the_tree_and_continue_lets_it_go(void **state) {
     tell_simply(f, WIRE_KEEPER_CONTINUE, 0);
     wait_state(pid, 'S');
     wait_state((pid_t)atoi(line), 'S');
+}
+
+/* No helper has a part in this. */
+static void who_has_no_lease_stands_still(void **state) {
+    struct fixture *f = *state;
+    char line[64];
+    f->page_fd = memfd_create("page", MFD_CLOEXEC);
+    assert_int_equal(ftruncate(f->page_fd, PAGE_BYTES), 0);
+    struct wire_page *page = mmap(NULL, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, f->page_fd, 0);
+    assert_true(page != MAP_FAILED);
+    page->magic = WIRE_PAGE_MAGIC;
+    atomic_store(&page->lease_end_ns, UINT64_MAX);
+    pid_t pid = start_program(f, 1, "daemon");
+    bench_read_line(f->said_fd, line, sizeof(line));
+    atomic_store(&page->lease_end_ns, (bench_now_ms() + 50) * 1000000u);
+    tell_simply(f, WIRE_KEEPER_CONTINUE,
+                0); /* it looks again when something happens, or the lease that it knows ends */
+    wait_state(pid, 'T');
+    wait_state((pid_t)atoi(line), 'T');
+    assert_true(bench_now_ms() * 1000000u >= atomic_load(&page->lease_end_ns));
+    atomic_store(&page->lease_end_ns, UINT64_MAX);
+    wait_state(pid, 'S');
+    wait_state((pid_t)atoi(line), 'S');
+    (void)munmap(page, PAGE_BYTES);
 }
 
 static void signals_of_slurm_are_passed_on(void **state) {
@@ -473,6 +500,7 @@ int main(void) {
         T(the_next_one_waits_until_the_whole_tree_is_gone),
         T(kill_reaches_the_whole_tree),
         T(hold_stops_the_tree_and_continue_lets_it_go),
+        T(who_has_no_lease_stands_still),
         T(signals_of_slurm_are_passed_on),
         T(a_parked_program_gets_no_signal),
         T(a_program_that_ends_at_sigterm_ends_the_keeper_like_itself),

@@ -35,7 +35,8 @@ static const struct {
     { "health-check=x", "health-check=x: not in this version yet, which has health-check=off only" },
     { "metrics=1", "metrics=1: not in this version yet, which has metrics=off only" },
     { "on-exhausted=wait", "on-exhausted=wait: not in this version yet, which has on-exhausted=fail only" },
-    { "batch-lost=complete", "batch-lost=complete: not in this version yet, which has batch-lost=fail only" },
+    { "batch-lost=wait", "batch-lost=wait: must be fail or complete" },
+    { "batch-lost", "batch-lost: needs a value: fail or complete" },
     { "spares=1,spares=1", "spares: given twice" },
     { "1,spares=1", "spares: given twice" },
     { "spares", "spares: needs a value: a number of nodes from 0 to 8191" },
@@ -138,6 +139,7 @@ static void nothing_given_means_the_defaults(void **state) {
         assert_int_equal(settings.ranks, 1);
         assert_int_equal(settings.rank_output, WIRE_RANK_OUTPUT_TASK);
         assert_int_equal(settings.park, WIRE_PARK_AUTO);
+        assert_int_equal(settings.batch_lost, WIRE_BATCH_LOST_FAIL);
         assert_int_equal(settings.respawn, 3);
         assert_int_equal(settings.restarts, 10);
         assert_int_equal(settings.heartbeat_ms, 100);
@@ -154,7 +156,7 @@ static void every_key_is_taken(void **state) {
         "2,ranks=8,rank-output=file,park=warm,respawn=0,restarts=1,heartbeat=0.05s,dead-after=100ms,grace=1.5m,"
         "launch-timeout=1h,log-dir=/tmp/a=b,interface=eth0.5,reserve=3,standby=off,hang=off,"
         "redundancy=replica,verify-every=0,health-check=off,metrics=off,on-exhausted=fail,"
-        "batch-lost=fail";
+        "batch-lost=complete";
     struct wire_settings settings;
     char error[256];
 
@@ -167,6 +169,7 @@ static void every_key_is_taken(void **state) {
     assert_int_equal(settings.ranks, 8);
     assert_int_equal(settings.rank_output, WIRE_RANK_OUTPUT_FILE);
     assert_int_equal(settings.park, WIRE_PARK_WARM);
+    assert_int_equal(settings.batch_lost, WIRE_BATCH_LOST_COMPLETE);
     assert_int_equal(settings.respawn, 0);
     assert_int_equal(settings.restarts, 1);
     assert_int_equal(settings.heartbeat_ms, 50);
