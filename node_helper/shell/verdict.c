@@ -70,9 +70,9 @@ static void on_verdict(evutil_socket_t fd, short what, void *arg) {
     if (slot->ended) {
         return;
     }
-    bool waits = slot->keeper_is_second && !slot->keeper_gone && !slot->shell->is_over;
+    bool waits = (slot->keeper_is_second || slot->keeper_gone) && !slot->shell->is_over;
     if (waits && slot->moments++ < MOMENTS_MAX && process_is_busy((pid_t)slot->shell->launch.stepd_pid)) {
-        shell_timer_ms(slot->verdict, MOMENT_MS);
+        shell_timer_ms(slot->verdict, slot->keeper_gone ? 10 * MOMENT_MS : MOMENT_MS);
         return;
     }
     conclude(slot);

@@ -31,7 +31,7 @@ refused() {
     is "$wrong" "" "--ckptless=$1: refused, with the line: $2"
 }
 for other in standby=fork hang=auto hang=30s redundancy=mirror redundancy=rs:4+2 verify-every=9 health-check=/bin/true \
-    metrics=on on-exhausted=wait on-exhausted=shrink batch-lost=complete; do
+    metrics=on on-exhausted=wait on-exhausted=shrink; do
     key=${other%%=*}
     default=$(grep -oE "\b$key=[a-z0-9]+" <<<"$all")
     refused $other "$other: not in this version yet, which has $default only"
