@@ -38,6 +38,8 @@
 #define CORE_ASSEMBLE_NS (30000u * CORE_NS_PER_MS) /* who has not joined by then (after the roll call) is lost */
 #define CORE_HELD_MAX_NS (30000u * CORE_NS_PER_MS) /* a member that no leader answers for so long ends */
 
+#define CORE_RESUMED_NS (5000u * CORE_NS_PER_MS)   /* between the first and the last node of a suspended step let go */
+
 /* What a program waits for, as seen by its own helper. */
 enum member_call { MEMBER_CALL_NONE, MEMBER_CALL_RECOVER, MEMBER_CALL_RELOADED, MEMBER_CALL_FINISH };
 
@@ -140,7 +142,7 @@ struct leader {
     uint32_t *trace_ranks, *trace_targets, *trace_slots; /* rank_count each */
     bool library_seen, stays_seen, committed_once, program_error;
     bool counts;          /* the epoch that is wanted counts as a recovery without progress */
-    bool stalled;         /* this very step found our own timer late: nobody's lateness is judged */
+    bool stalled;         /* our own timer was late a moment ago: nobody's lateness is judged */
     uint64_t assemble_ns; /* end of the time to join; CORE_NEVER: not yet known, or over */
     uint64_t first_start_ns;
     uint64_t fault_ns;    /* last loss that was not a non-zero exit; CORE_NEVER: none */
@@ -192,6 +194,7 @@ struct core {
     uint32_t restarts;   /* as the leader said with the epoch */
     uint64_t heartbeat_next_ns, lease_end_ns, held_ns, ticked_ns;
     uint64_t patience_ns;    /* until then a lease that has ended holds nobody: this helper stood still itself */
+    uint64_t listens_ns;     /* until then it judges nobody: it stood still, and so may all others have */
     uint64_t followed_ns;    /* the leader's clock in the last answer that bound us to it; 0: none */
     uint64_t followed_at_ns; /* ours, then */
     uint32_t held_by;        /* the leader at the time of the HOLD */

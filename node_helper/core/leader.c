@@ -263,8 +263,8 @@ static void check_silence(struct core *core) {
     struct leader *leader = core->leader;
     uint64_t dead_after_ns = core->config.dead_after_ns;
     /* Who cannot lead cannot know either whether they are silent or we are cut off. */
-    leader->stalled =
-        core->now_ns - core->ticked_ns > dead_after_ns / 2 || (leader->phase < LEAD_ENDING && !quorum_leads(core));
+    leader->stalled = core->now_ns - core->ticked_ns > dead_after_ns / 2 || core->now_ns < core->listens_ns ||
+                      (leader->phase < LEAD_ENDING && !quorum_leads(core));
     for (uint32_t i = 0; i < leader->member_count; i++) {
         struct lead_member *member = &leader->members[i];
         if (!member->alive || !member->joined || member->id == core->self || leader->muster_ns != CORE_NEVER) {
