@@ -42,6 +42,7 @@ void check_epoch(struct sim *sim, uint32_t node, uint64_t epoch) {
         struct core_seat_info seat = core_seat(core, rank);
         hash = mix(mix(mix(hash, seat.helper), seat.slot), seat.incarnation);
     }
+    must(sim, epoch != 0, "an epoch without a number");
     must_agree(sim, sim->known_epochs, epoch, hash, "an epoch has two contents");
 }
 

@@ -125,7 +125,7 @@ static void draw_suspends(struct sim_plan *plan, uint64_t *state) {
         at_ns += span_ns + (8000 + draw(state, 3000)) * SIM_MS;
     }
     plan->heal_ns = at_ns;
-    plan->goal = 10000 * SIM_MS / plan->pace_ns;
+    plan->goal = 6000 * SIM_MS / plan->pace_ns;
 }
 
 struct sim_plan sim_plan_of(uint64_t seed, struct sim_sizes sizes) {

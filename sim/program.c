@@ -112,7 +112,7 @@ static void steps(struct sim *sim, uint32_t node, uint32_t slot) {
     }
     if (!program->has_gradients) {
         program->has_gradients = gradients_are_there(sim, program);
-        bool lingers = program->has_gradients && sim_random(sim, 200) == 0;
+        bool lingers = program->has_gradients && sim_random(sim, 20 + 20 * (uint64_t)sim->rank_count) == 0;
         wake(sim, node, slot, lingers ? sim_random(sim, 900 * SIM_MS) : sim_random(sim, sim->plan->pace_ns));
         return;
     }

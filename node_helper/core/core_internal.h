@@ -38,7 +38,7 @@
 #define CORE_ASSEMBLE_NS (30000u * CORE_NS_PER_MS) /* who has not joined by then (after the roll call) is lost */
 #define CORE_HELD_MAX_NS (30000u * CORE_NS_PER_MS) /* a member that no leader answers for so long ends */
 
-#define CORE_RESUMED_NS (5000u * CORE_NS_PER_MS)   /* between the first and the last node of a suspended step let go */
+#define CORE_RESUMED_NS (5000u * CORE_NS_PER_MS) /* between the first and the last node of a suspended step let go */
 
 /* What a program waits for, as seen by its own helper. */
 enum member_call { MEMBER_CALL_NONE, MEMBER_CALL_RECOVER, MEMBER_CALL_RELOADED, MEMBER_CALL_FINISH };
@@ -83,7 +83,7 @@ struct lead_slot {
 
 struct lead_rank {
     struct wire_seat seat;
-    uint32_t loss; /* index of the loss record that took it; WIRE_NONE: lives */
+    uint32_t loss;        /* index of the loss record that took it; WIRE_NONE: lives */
     bool is_out_of_reach; /* arrived: nobody on another node can have its state */
     bool attached, arrived, has_state, pulls, ready, reloaded, committed, finished;
     bool stays;        /* no library, but survives the loss of others */
@@ -161,7 +161,15 @@ struct leader {
     uint64_t muster_ns; /* after a takeover: who has not been heard by then is not waited for */
     uint64_t renew_ns, quorum_end_ns; /* when the lease is worked out again; no other leader can come up before */
     uint64_t resume_step, pulled_bytes, token_state;
-    uint32_t reserve; /* keeps its older copy until a second node holds the resume step; WIRE_NONE: nobody */
+    /* What spares this leader a look at everybody at each message. */
+    uint32_t settled_view; /* of this view those who live are known to be the members; 0: to be looked at */
+    uint64_t floor_ns;     /* nobody's silence begins before */
+    uint64_t silence_ns;   /* no silence is to be judged before */
+    uint64_t judge_ns;     /* nor an exit; CORE_NEVER: none */
+    uint32_t echoes;       /* heartbeats that have not been counted in quorum_end_ns yet */
+    bool has_news;         /* a member is_new, or wants_stop */
+    uint32_t awaited;      /* a rank that the phase may be waiting for: a hint */
+    uint32_t reserve;      /* keeps its older copy until a second node holds the resume step; WIRE_NONE: nobody */
     uint8_t token[16];
     uint32_t end_code;
     bool end_kill, by_slurm;
@@ -185,10 +193,10 @@ struct core {
     struct member_slot *slots;
     bool has_begun, connected, held;
     bool is_out_of_reach; /* no other node can have its ranks' state */
-    bool is_ending; /* Slurm ends the step: it has said so on this node */
-    bool ended;     /* END has come */
-    bool killed;    /* ... and the programs with it: nothing more to say */
-    bool finished;  /* END because every rank has finished */
+    bool is_ending;       /* Slurm ends the step: it has said so on this node */
+    bool ended;           /* END has come */
+    bool killed;          /* ... and the programs with it: nothing more to say */
+    bool finished;        /* END because every rank has finished */
     uint32_t end_code;
     bool committed_once; /* as far as this helper knows */
     uint32_t restarts;   /* as the leader said with the epoch */
@@ -257,7 +265,7 @@ void takeover_end_muster(struct core *core); /* the step ends: nothing more is t
 void takeover_on_slot(struct core *core, const struct lead_member *member, const struct wire_message *message);
 
 /* quorum.c */
-void quorum_on_heartbeat(struct lead_member *member, const struct wire_heartbeat *heartbeat);
+void quorum_on_heartbeat(struct leader *leader, struct lead_member *member, const struct wire_heartbeat *heartbeat);
 void quorum_renew(struct core *core);
 bool quorum_leads(const struct core *core);        /* no other leader can have come up */
 uint64_t quorum_lease_ns(const struct core *core); /* for a member, from now on */
@@ -307,6 +315,8 @@ void seating_warm(struct core *core); /* starts the parked programs of the spare
 void plan_on_arrived(struct core *core, const struct wire_message *message);
 void plan_on_ready(struct core *core, const struct wire_message *message);
 void plan_begin_gathering(struct core *core);
+/* Looks at one rank for which it was false before, and mostly at no other. */
+bool plan_is_done_by_all(struct core *core, bool (*is_done)(const struct lead_rank *rank));
 /* The rank that such a message is about, if its sender and incarnation are of this epoch and it lives. */
 struct lead_rank *plan_current_rank(struct core *core, const struct wire_message *message, uint32_t rank,
                                     uint32_t incarnation);

@@ -86,8 +86,8 @@ static bool is_alone(const struct core *core) {
     return leader == NULL || (leader->quorum_end_ns != CORE_NEVER && !assembles);
 }
 
-/* The whole step may have been suspended: the answer to a heartbeat of now tells. The other nodes, the leader's too, may
- * be let go some seconds later: so long nobody runs for leader, and the leader judges nobody. Time that was slept
+/* The whole step may have been suspended: the answer to a heartbeat of now tells. The other nodes, the leader's too,
+ * may be let go some seconds later: so long nobody runs for leader, and the leader judges nobody. Time that was slept
  * through has not been waited. */
 void lease_after_stall(struct core *core) {
     uint64_t dead_after_ns = core->config.dead_after_ns;

@@ -153,6 +153,7 @@ void takeover_end_muster(struct core *core) {
         leader->members[i].joined = true; /* its silence is judged from now on */
     }
     leader->muster_ns = CORE_NEVER;
+    leader->silence_ns = 0;
 }
 
 /* Every rank is where we know it, in the epoch that we know; it has committed there, or uses no library; and nobody
@@ -178,6 +179,7 @@ static void tell_the_rankless(struct core *core) {
             has_rank = has_rank || leader->slots[member->slot_first + s].rank != WIRE_NONE;
         }
         member->wants_stop = !has_rank && member->alive && member->id != core->self;
+        leader->has_news = true;
     }
 }
 
