@@ -173,10 +173,12 @@ void check_commit(struct sim *sim, uint32_t node, uint32_t slot) {
 
 /* ---- the end */
 
-/* Nobody hears OK from finish before every rank is at the last step. */
+/* Nobody hears OK from finish before every rank is at the last step: in its epoch, for a leader that is lost with its
+ * END on the way may leave the others to do the last steps once more. */
 void check_finished(struct sim *sim, const struct sim_program *program) {
     must(sim, program->step == sim->plan->goal && program->has_state, "finish answered OK before the last step");
-    for (uint32_t rank = 0; rank < sim->rank_count && helper_is_led(sim); rank++) {
+    bool is_led = helper_is_led(sim) && core_epoch(sim->nodes[helper_leader(sim)].core) == program->epoch;
+    for (uint32_t rank = 0; rank < sim->rank_count && is_led; rank++) {
         uint32_t node = 0;
         const struct sim_program *peer = program_of_rank(sim, rank, &node);
         must(sim, peer == NULL || peer->step == sim->plan->goal, "finish answered OK while a rank is behind");

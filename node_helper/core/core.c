@@ -202,7 +202,11 @@ static void dispatch_message(struct core *core, const struct wire_message *messa
     } else if (message->type == WIRE_END && message->from != core->self && !core->ended &&
                (message->from == core->leader_id || view_contains(&core->view, message->from))) {
         core->leader = NULL; /* it has been decided without us */
-        member_on_message(core, message);
+        if (message->from != core->leader_id && message->epoch > core->epoch) {
+            member_end(core, message->end.exit_code, true); /* in an epoch that our programs are not in */
+        } else {
+            member_on_message(core, message);
+        }
     } else if (message->from == core->leader_id) {
         member_on_message(core, message);
     }

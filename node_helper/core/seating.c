@@ -87,8 +87,10 @@ static bool could_not_pull(const struct leader *leader, const struct lead_rank *
 static bool place(struct leader *leader, uint32_t rank, uint32_t respawn_max) {
     struct lead_rank *lost = &leader->ranks[rank];
     struct lead_member *home = leader_member(leader, lost->seat.helper);
-    bool home_alive = home != NULL && home->alive;
     uint32_t home_slot = lost->seat.slot;
+    uint32_t sits_there = home != NULL && home->alive ? leader->slots[home->slot_first + home_slot].rank : WIRE_NONE;
+    /* To a new leader two ranks may have claimed one slot: who has lost it has no home any more. */
+    bool home_alive = home != NULL && home->alive && (sits_there == rank || sits_there == WIRE_NONE);
     uint32_t other = 0;
     uint32_t other_slot = 0;
     seating_free(leader, rank);
