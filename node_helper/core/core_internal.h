@@ -51,7 +51,9 @@ struct member_slot {
     bool stays;          /* has said so */
     bool ended_reported; /* LOSS of `incarnation` has been sent */
     bool pulling;
-    bool committed; /* in this epoch */
+    bool committed;               /* in this epoch */
+    bool arrival_due, commit_due; /* to be told to the leader, together with what else this node has to say */
+    bool is_new;                  /* started in this epoch */
     enum member_call call;
     bool has_state;
     uint64_t step; /* of the state, or the argument of reloaded */
@@ -71,6 +73,7 @@ struct lead_member {
     bool wants_stop; /* was away, and has no ranks: is told the epoch again at the end of this step */
     bool strays;     /* it has promised itself to another proposer: only a new view brings it back */
     uint64_t heard_ns;
+    uint64_t epoch;   /* newest that it is known to have heard of */
     uint64_t echo_ns; /* our clock, as it has last echoed it: it was bound to us then */
 };
 
@@ -84,6 +87,7 @@ struct lead_slot {
 struct lead_rank {
     struct wire_seat seat;
     uint32_t loss;        /* index of the loss record that took it; WIRE_NONE: lives */
+    uint64_t moved;       /* the epoch that gave it its seat, as far as this leader knows; 0: the first start */
     bool is_out_of_reach; /* arrived: nobody on another node can have its state */
     bool attached, arrived, has_state, pulls, ready, reloaded, committed, finished;
     bool stays;        /* no library, but survives the loss of others */
@@ -135,10 +139,13 @@ struct leader {
     uint32_t serial_floor; /* incarnations that this leader gives are above: not all that others gave are known to it */
     struct lead_rank *ranks;
     uint32_t loss_count, loss_capacity;
-    struct lead_loss *losses;                            /* since the last epoch began */
-    uint32_t *list_a, *list_b;                           /* scratch for messages and traces: rank_count entries each */
-    uint32_t *view_ids;                                  /* node_count */
-    uint64_t *stamps;                                    /* node_count: scratch of quorum.c */
+    struct lead_loss *losses;      /* since the last epoch began */
+    uint32_t *list_a, *list_b;     /* scratch for messages and traces: rank_count entries each */
+    uint32_t *moved;               /* rank_count: scratch of STOP */
+    struct wire_seat *moved_seats; /* the same */
+    uint64_t known_from;           /* contents of epochs before, but for 0, this leader cannot tell */
+    uint32_t *view_ids;            /* node_count */
+    uint64_t *stamps;              /* node_count: scratch of quorum.c */
     uint32_t *trace_ranks, *trace_targets, *trace_slots; /* rank_count each */
     bool library_seen, stays_seen, committed_once, program_error;
     bool counts;          /* the epoch that is wanted counts as a recovery without progress */
@@ -191,6 +198,9 @@ struct core {
 
     uint32_t slot_count;
     struct member_slot *slots;
+    struct wire_arrived *arrivals; /* slot_count, each: borrowed by a message of this step */
+    struct wire_commit *commits;
+    bool arrivals_said, commits_said; /* they are */
     bool has_begun, connected, held;
     bool is_out_of_reach; /* no other node can have its ranks' state */
     bool is_ending;       /* Slurm ends the step: it has said so on this node */
@@ -237,6 +247,8 @@ void emit_warning(struct core *core, const char *text);
 /* member.c, member_program.c */
 void member_on_message(struct core *core, const struct wire_message *message);
 void member_on_program(struct core *core, const struct core_event *event);
+/* Says what is due; all: also where other ranks of this node are still to come. */
+void member_flush(struct core *core, bool all);
 void member_report(struct core *core, uint32_t slot);    /* says (again) what the leader must know of this slot */
 void member_send_ending(struct core *core);              /* when Slurm has said here that it ends the step */
 void member_send_slot(struct core *core, uint32_t slot); /* to a new leader: what runs there, and as whom */
@@ -307,12 +319,14 @@ uint64_t late_next_deadline(const struct core *core);
 bool seating_assign(struct core *core); /* false: ranks are left without a slot */
 void seating_first(struct core *core);
 void seating_free(struct leader *leader, uint32_t rank);
+/* Of the first start, as every helper knows it: slot after slot, node after node. By rank. */
+void seating_fill_first(const struct core *core, struct wire_seat *ret_seats);
 
 void seating_renew(struct core *core, uint32_t rank);
 void seating_warm(struct core *core); /* starts the parked programs of the spares, once */
 
 /* plan.c */
-void plan_on_arrived(struct core *core, const struct wire_message *message);
+void plan_on_arrived(struct core *core, const struct wire_message *message, const struct wire_arrived *arrived);
 void plan_on_ready(struct core *core, const struct wire_message *message);
 void plan_begin_gathering(struct core *core);
 /* Looks at one rank for which it was false before, and mostly at no other. */
@@ -323,7 +337,7 @@ struct lead_rank *plan_current_rank(struct core *core, const struct wire_message
 
 /* reload.c */
 void reload_on_reloaded(struct core *core, const struct wire_message *message);
-void reload_on_committed(struct core *core, const struct wire_message *message);
+void reload_on_committed(struct core *core, const struct wire_message *message, const struct wire_commit *commit);
 
 /* ending.c */
 void ending_on_finished(struct core *core, const struct wire_message *message);

@@ -77,6 +77,7 @@ void joining_on_successor(struct core *core, const struct core_event *event) {
     member->heard_ns = core->now_ns;
     emit(core, CORE_ACTION_WELCOME)->peer = member->id;
     member->is_new = true;
+    member->epoch = 0;
     leader->has_news = true;
     leader->settled_view = 0;
     member->wants_stop = leader->phase != LEAD_ASSEMBLING; /* it may have to lead one day */

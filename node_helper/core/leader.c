@@ -2,6 +2,8 @@
  * The leader: who lives, what was lost, and when an epoch begins. Losses found in one step are gathered into one epoch;
  * a further loss at any point begins another one, from the inventories.
  */
+#include <string.h>
+
 #include "node_helper/core/core_internal.h"
 #include "node_helper/wire/wire_helper.h"
 
@@ -25,6 +27,7 @@ void leader_reset(struct leader *leader) {
     leader->settled_view = leader->awaited = leader->echoes = 0;
     leader->floor_ns = leader->silence_ns = 0;
     leader->judge_ns = CORE_NEVER;
+    leader->known_from = 0;
 }
 
 void leader_want_epoch(struct core *core, uint64_t detect_ns) {
@@ -189,6 +192,7 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
         return;
     }
     member->heard_ns = core->now_ns;
+    member->epoch = message->epoch > member->epoch ? message->epoch : member->epoch;
     bool current = message->epoch == wire_epoch_pack(leader->view, leader->counter) && !leader->epoch_wanted;
     switch (message->type) {
     case WIRE_HEARTBEAT:
@@ -210,8 +214,8 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
         ending_by_slurm(core);
         break;
     case WIRE_ARRIVED:
-        if (current) {
-            plan_on_arrived(core, message);
+        for (uint32_t i = 0; i < message->arrivals.count && current; i++) {
+            plan_on_arrived(core, message, &message->arrivals.list[i]);
         }
         break;
     case WIRE_READY:
@@ -226,8 +230,8 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
         break;
     case WIRE_COMMITTED:
         leader->committed_once = true; /* whichever epoch it was in */
-        if (current) {
-            reload_on_committed(core, message);
+        for (uint32_t i = 0; i < message->commits.count && current; i++) {
+            reload_on_committed(core, message, &message->commits.list[i]);
         }
         break;
     case WIRE_FINISHED:
@@ -240,26 +244,60 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
     }
 }
 
+/* The newest epoch whose seats all of them (or one, `peer`) know, and this leader too; 0: but those of the first
+ * start. */
+static uint64_t common_base(const struct core *core, uint32_t peer) {
+    const struct leader *leader = core->leader;
+    uint64_t base = core->epoch;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        const struct lead_member *member = &leader->members[i];
+        if (!member->alive || member->id == core->self || (peer != WIRE_NONE && member->id != peer)) {
+            continue;
+        }
+        base = member->epoch < base ? member->epoch : base;
+        if (member->epoch < leader->known_from || member->epoch > core->epoch) {
+            return 0; /* of a leader before: what that epoch was nobody has told us */
+        }
+    }
+    return base;
+}
+
 void leader_send_stop(struct core *core, uint32_t peer) {
     struct leader *leader = core->leader;
+    uint64_t epoch = wire_epoch_pack(leader->view, leader->counter), base = common_base(core, peer);
     struct wire_message message = { .type = WIRE_STOP,
-                                    .epoch = wire_epoch_pack(leader->view, leader->counter),
+                                    .epoch = epoch,
                                     .stop = { .ordinal = leader->ordinal,
                                               .generation = leader->generation,
                                               .rank_count = core->rank_count,
-                                              .seats = core->seats,
-                                              .member_count = core->view.members.count,
-                                              .members = core->view.members.ids,
+                                              .base = base,
+                                              .changed = leader->moved,
+                                              .seats = leader->moved_seats,
                                               .committed_once = leader->committed_once,
                                               .restarts = leader->restarts } };
-    if (peer != WIRE_NONE) {
-        emit_send(core, peer, &message);
-        return;
+    if (core->epoch == 0) {
+        seating_fill_first(core, core->seats);
     }
     for (uint32_t rank = 0; rank < core->rank_count; rank++) {
-        core->seats[rank] = leader->ranks[rank].seat;
+        struct lead_rank *at = &leader->ranks[rank];
+        if (peer == WIRE_NONE && memcmp(&core->seats[rank], &at->seat, sizeof at->seat) != 0) {
+            core->seats[rank] = at->seat;
+            at->moved = epoch;
+        }
+        if (at->moved > base) {
+            leader->moved_seats[message.stop.changed_count] = core->seats[rank];
+            leader->moved[message.stop.changed_count++] = rank;
+        }
     }
-    emit_to_all(core, &message);
+    if (base >> 32 != epoch >> 32 && epoch >> 32 > 1) { /* else they know the view */
+        message.stop.member_count = core->view.members.count;
+        message.stop.members = core->view.members.ids;
+    }
+    if (peer != WIRE_NONE) {
+        emit_send(core, peer, &message);
+    } else {
+        emit_to_all(core, &message);
+    }
 }
 
 /* Everybody's silence is judged at once; after a stall of our own nobody is, for one dead-after. */

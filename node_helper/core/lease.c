@@ -9,6 +9,7 @@
 #define ASKS_MAX 3u /* heartbeats out of turn between two */
 
 void lease_send(struct core *core) {
+    member_flush(core, true);
     bool strays = core->view.promised > VIEW_BALLOT_LEADER;
     struct wire_message message = { .type = WIRE_HEARTBEAT,
                                     .heartbeat = { .sent_ns = core->now_ns,

@@ -211,9 +211,9 @@ static void make_plan(struct core *core) {
     seating_warm(core);
 }
 
-void plan_on_arrived(struct core *core, const struct wire_message *message) {
+void plan_on_arrived(struct core *core, const struct wire_message *message, const struct wire_arrived *arrived) {
     struct leader *leader = core->leader;
-    struct lead_rank *rank = plan_current_rank(core, message, message->arrived.rank, message->arrived.incarnation);
+    struct lead_rank *rank = plan_current_rank(core, message, arrived->rank, arrived->incarnation);
     if (rank == NULL) {
         return;
     }
@@ -229,11 +229,11 @@ void plan_on_arrived(struct core *core, const struct wire_message *message) {
         return;
     }
     rank->arrived = true;
-    rank->has_state = message->arrived.has_state;
-    rank->is_out_of_reach = message->arrived.is_out_of_reach;
-    rank->step = message->arrived.step;
-    rank->layout[0] = message->arrived.layout[0];
-    rank->layout[1] = message->arrived.layout[1];
+    rank->has_state = arrived->has_state;
+    rank->is_out_of_reach = arrived->is_out_of_reach;
+    rank->step = arrived->step;
+    rank->layout[0] = arrived->layout[0];
+    rank->layout[1] = arrived->layout[1];
     if (leader->survivors_ns == 0) {
         leader->survivors_ns = plan_is_done_by_all(core, has_survived) ? core->now_ns : 0;
     }

@@ -44,9 +44,9 @@ void reload_on_reloaded(struct core *core, const struct wire_message *message) {
     emit_to_all(core, &answer);
 }
 
-void reload_on_committed(struct core *core, const struct wire_message *message) {
+void reload_on_committed(struct core *core, const struct wire_message *message, const struct wire_commit *commit) {
     struct leader *leader = core->leader;
-    struct lead_rank *rank = plan_current_rank(core, message, message->rank_step.rank, message->rank_step.incarnation);
+    struct lead_rank *rank = plan_current_rank(core, message, commit->rank, commit->incarnation);
     if (rank == NULL || leader->phase != LEAD_RUNNING || rank->committed) {
         return;
     }

@@ -4,6 +4,19 @@
  * when there is none. A rank that could get its state from nobody goes to a spare at once: most likely its node cannot.
  */
 #include "node_helper/core/core_internal.h"
+#include "node_helper/wire/wire_helper.h"
+
+void seating_fill_first(const struct core *core, struct wire_seat *ret_seats) {
+    const struct leader *room = core->leader_room;
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < core->config.active_nodes; i++) {
+        for (uint32_t s = 0; s < room->members[i].slot_count; s++) {
+            ret_seats[rank++] = (struct wire_seat){ .helper = wire_helper_id(i, core->node_count, core->first_node),
+                                                    .slot = s,
+                                                    .incarnation = 1 };
+        }
+    }
+}
 
 void seating_first(struct core *core) {
     struct leader *leader = core->leader;
