@@ -113,9 +113,11 @@ void check_recovered(struct sim *sim, const struct sim_program *program, const s
     must(sim, program->has_state && program->step == action->step, "a rank resumes from a step that it does not hold");
     if (sim->resumed_epoch == action->epoch) {
         must(sim, sim->resumed_step == action->step, "two ranks resume one epoch from different steps");
+        sim->resumed_count++;
     } else if (action->epoch > sim->resumed_epoch) {
         sim->resumed_epoch = action->epoch;
         sim->resumed_step = action->step;
+        sim->resumed_count = 1;
     }
 }
 

@@ -136,9 +136,8 @@ static void carry_out(struct sim *sim, uint32_t index, const struct core_action 
     }
 }
 
-static void arm(struct sim *sim, uint32_t index) {
+static void arm(struct sim *sim, uint32_t index, uint64_t deadline_ns) {
     struct sim_node *node = &sim->nodes[index];
-    uint64_t deadline_ns = core_next_deadline(node->core);
     if (deadline_ns == UINT64_MAX || deadline_ns == node->tick_ns) {
         return;
     }
@@ -170,7 +169,12 @@ void helper_step(struct sim *sim, uint32_t index, struct core_event event) {
         return;
     }
     event.now_ns = helper_clock(sim, index);
+    double begin_ns = sim->meter != NULL ? record_now_ns() : 0;
     struct core_actions actions = core_step(node->core, &event);
+    uint64_t deadline_ns = core_next_deadline(node->core);
+    if (sim->meter != NULL) {
+        meter_on_step(sim, index, record_now_ns() - begin_ns);
+    }
     note_view(sim, index);
     if (core_is_leader(node->core) && index == helper_leader(sim)) {
         check_plan(sim, &actions);
@@ -183,7 +187,7 @@ void helper_step(struct sim *sim, uint32_t index, struct core_event event) {
     for (uint32_t i = 0; i < actions.count; i++) {
         carry_out(sim, index, &actions.list[i]);
     }
-    arm(sim, index);
+    arm(sim, index, deadline_ns);
 }
 
 void helper_dies(struct sim *sim, uint32_t index) {

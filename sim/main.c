@@ -137,6 +137,9 @@ int main(int argc, char **argv) {
         fprintf(stderr, usage, SIM_TREE);
         return 2;
     }
+    if (request.sizes.node_count > SIM_NODES_MAX) {
+        return cost_report(request.sizes);
+    }
     if (request.tells) {
         return tell(&request);
     }

@@ -5,6 +5,8 @@
 
 #include "sim/sim.h"
 
+#define CALM_NS 50000u
+
 static void encode(struct sim *sim, const struct core_action *action, struct sim_event *event) {
     size_t bound = wire_message_bound(&action->message);
     if (bound > sim->scratch_bytes) {
@@ -30,7 +32,7 @@ void net_send(struct sim *sim, uint32_t from, const struct core_action *action) 
         return;
     }
     uint64_t slowest_ns = sim_random(sim, 20) == 0 ? 80 * SIM_MS : sim->plan->latency_ns;
-    uint64_t at_ns = sim->now_ns + 20000 + sim_random(sim, slowest_ns);
+    uint64_t at_ns = sim->now_ns + (sim->plan->is_calm ? CALM_NS : 20000) + sim_random(sim, slowest_ns);
     if (sim->nodes[from].up && sim->nodes[from].leader == to) {
         event.node = from;
     } else if (sim->nodes[to].up && sim->nodes[to].leader == from) {
@@ -48,6 +50,9 @@ void net_send(struct sim *sim, uint32_t from, const struct core_action *action) 
     }
     event.number = sim->nodes[event.node].connection;
     encode(sim, action, &event);
+    if (sim->meter != NULL) {
+        at_ns = meter_on_send(sim, from, to, action->message.type, event.byte_count) + CALM_NS;
+    }
     sim_post(sim, event, at_ns - sim->now_ns);
     if (sim->armed_count > 0) {
         fault_on_message(sim, action->message.type);
@@ -56,6 +61,9 @@ void net_send(struct sim *sim, uint32_t from, const struct core_action *action) 
 
 void net_arrive(struct sim *sim, struct sim_event *event) {
     struct wire_message message;
+    if (sim->meter != NULL) {
+        meter_on_arrival(sim, event->to, event->byte_count);
+    }
     if (event->is_alone || sim->nodes[event->node].connection == event->number) {
         if (!wire_message_decode(event->bytes, event->byte_count, &sim->arena, &message)) {
             sim_fail(sim, "a message cannot be decoded");

@@ -89,6 +89,9 @@ static bool lags(const struct sim_program *peer, const struct sim_program *mine)
 /* Has every rank of this world done the step that this one has done? */
 static bool gradients_are_there(struct sim *sim, const struct sim_program *mine) {
     uint32_t found = 0, straggler = sim->straggler;
+    if (sim->complete_epoch == mine->epoch && sim->complete_step >= mine->step) {
+        return true;
+    }
     if (lags(&sim->nodes[straggler / sim->slot_count].programs[straggler % sim->slot_count], mine)) {
         return false;
     }
@@ -99,6 +102,10 @@ static bool gradients_are_there(struct sim *sim, const struct sim_program *mine)
             return false;
         }
         found += peer->alive && peer->rank != WIRE_NONE && peer->epoch == mine->epoch;
+    }
+    if (found >= sim->rank_count) {
+        sim->complete_epoch = mine->epoch;
+        sim->complete_step = mine->step;
     }
     return found >= sim->rank_count;
 }
@@ -113,7 +120,7 @@ static void steps(struct sim *sim, uint32_t node, uint32_t slot) {
     if (!program->has_gradients) {
         program->has_gradients = gradients_are_there(sim, program);
         bool lingers = program->has_gradients && sim_random(sim, 20 + 20 * (uint64_t)sim->rank_count) == 0;
-        wake(sim, node, slot, lingers ? sim_random(sim, 900 * SIM_MS) : sim_random(sim, sim->plan->pace_ns));
+        wake(sim, node, slot, (lingers ? sim_random(sim, 900 * SIM_MS) : sim_random(sim, sim->plan->pace_ns)) + SIM_MS);
         return;
     }
     if (helper_clock(sim, node) < sim->nodes[node].lease_end_ns) {
@@ -134,7 +141,7 @@ static void pull_ends(struct sim *sim, uint32_t node, uint32_t slot) {
     for (uint32_t i = 0; i < program->pull_count; i++) {
         uint32_t from = 0;
         const struct sim_program *source = program_of_rank(sim, program->pull_ranks[i], &from);
-        if (source != NULL && source->has_state && source->step == program->pull_step && sim_random(sim, 50) != 0 &&
+        if (source != NULL && source->has_state && source->step == program->pull_step && sim_random(sim, 50) != 49 &&
             net_cut_until(sim, node, from) <= sim->now_ns && net_cut_until(sim, from, node) <= sim->now_ns) {
             program->has_state = true;
             program->step = program->pull_step;
@@ -197,7 +204,8 @@ static void on_start(struct sim *sim, uint32_t node, const struct core_action *a
                                      .timer = program->timer,
                                      .pull_ranks = program->pull_ranks };
     sim_say(sim, "n%u START slot %u.%u rank %d", node, action->slot, action->incarnation, (int)action->rank);
-    wake(sim, node, action->slot, 1 * SIM_MS + sim_random(sim, sim_random(sim, 10) == 0 ? 400 * SIM_MS : 30 * SIM_MS));
+    uint64_t slowest_ns = sim_random(sim, 10) == 0 ? 400 * SIM_MS : 30 * SIM_MS;
+    wake(sim, node, action->slot, sim->plan->is_calm ? 0 : SIM_MS + sim_random(sim, slowest_ns));
     if (action->rank != WIRE_NONE) {
         check_started(sim, node, action->slot);
     }
@@ -238,7 +246,7 @@ static void on_pull(struct sim *sim, uint32_t node, const struct core_action *ac
     program->pull_step = action->step;
     program->pull_count = action->rank_count;
     memcpy(program->pull_ranks, action->ranks, action->rank_count * sizeof(uint32_t));
-    wake(sim, node, action->slot, 1 * SIM_MS + sim_random(sim, 60 * SIM_MS));
+    wake(sim, node, action->slot, sim->plan->is_calm ? 0 : SIM_MS + sim_random(sim, 60 * SIM_MS));
 }
 
 static void on_recovered(struct sim *sim, uint32_t node, const struct core_action *action) {

@@ -6,7 +6,8 @@
 
 #define LIVE_NS (120000 * SIM_MS) /* after the healing */
 #define OUTLIVE_NS                                                                                                     \
-    (70000 * SIM_MS) /* of the leader's END by another helper: 30 s without a leader, and what comes before */
+    (70000 * SIM_MS)          /* of the leader's END by another helper: 30 s without a leader, and what comes before */
+#define HEARTBEATS_MAX 20000u /* a second, of all nodes */
 #define EVENTS_MAX 20000000u
 
 uint64_t sim_mix(uint64_t *state) {
@@ -18,7 +19,7 @@ uint64_t sim_mix(uint64_t *state) {
 }
 
 uint64_t sim_random(struct sim *sim, uint64_t bound) {
-    return bound > 0 ? sim_mix(&sim->chance) % bound : 0;
+    return bound > 0 && !sim->plan->is_calm ? sim_mix(&sim->chance) % bound : 0;
 }
 
 void sim_say(const struct sim *sim, const char *format, ...) {
@@ -78,11 +79,13 @@ void sim_init(struct sim *sim, const struct sim_plan *plan, bool verbose) {
     sim->committer = zeroed(sim->rank_count, sizeof(uint64_t));
     sim->held_step = zeroed(sim->rank_count, sizeof(uint64_t));
     sim->held_node = zeroed(sim->rank_count, sizeof(uint32_t));
+    uint64_t heartbeat_ns = 100 * SIM_MS, least_ns = sim->node_count * 1000000000ull / HEARTBEATS_MAX;
+    heartbeat_ns = least_ns > heartbeat_ns ? least_ns : heartbeat_ns;
     sim->config = (struct core_config){ .member_count = sim->node_count,
                                         .active_nodes = sim->active_count,
                                         .park = plan->park,
-                                        .heartbeat_ns = 100 * SIM_MS,
-                                        .dead_after_ns = 500 * SIM_MS,
+                                        .heartbeat_ns = heartbeat_ns,
+                                        .dead_after_ns = 5 * heartbeat_ns,
                                         .grace_ns = 1500 * SIM_MS,
                                         .respawn_max = plan->respawn_max,
                                         .restart_max = 40,
@@ -135,6 +138,9 @@ static uint64_t waits_until(const struct sim *sim, const struct sim_event *event
     uint32_t peer = 0;
     switch (event->type) {
     case SIM_MESSAGE:
+        if (sim->meter != NULL) {
+            return sim->meter->busy_ns[event->to];
+        }
         return later(stands_still_until(sim, event->to), net_cut_until(sim, event->from, event->to));
     case SIM_TICK:
     case SIM_WORD:
@@ -210,19 +216,26 @@ static bool all_have_ended(const struct sim *sim) {
     return true;
 }
 
+bool sim_advance(struct sim *sim, uint64_t until_ns) {
+    if (sim->queue.count == 0 || sim->failure != NULL || sim->queue.events[0].at_ns > until_ns) {
+        return false;
+    }
+    struct sim_event event = queue_pop(&sim->queue);
+    sim->now_ns = later(event.at_ns, sim->now_ns);
+    uint64_t waits_ns = waits_until(sim, &event);
+    if (waits_ns > sim->now_ns) {
+        event.at_ns = waits_ns;
+        queue_push_back(&sim->queue, event);
+    } else {
+        happen(sim, &event);
+    }
+    return true;
+}
+
 void sim_run(struct sim *sim) {
     uint64_t until_ns = sim->start_ns + sim->plan->heal_ns + LIVE_NS;
     bool was_over = false;
-    while (sim->queue.count > 0 && sim->failure == NULL && sim->queue.events[0].at_ns <= until_ns) {
-        struct sim_event event = queue_pop(&sim->queue);
-        sim->now_ns = later(event.at_ns, sim->now_ns);
-        uint64_t waits_ns = waits_until(sim, &event);
-        if (waits_ns > sim->now_ns) {
-            event.at_ns = waits_ns;
-            queue_push_back(&sim->queue, event);
-            continue;
-        }
-        happen(sim, &event);
+    while (sim_advance(sim, until_ns)) {
         if (++sim->happened_count > EVENTS_MAX) {
             sim_fail(sim, "it never comes to rest");
         }

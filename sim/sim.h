@@ -74,6 +74,7 @@ struct sim_plan {
     uint64_t latency_ns, pace_ns;
     uint64_t heal_ns; /* since the start: no fault from then on */
     bool only_suspends;
+    bool is_calm; /* no delay but the network's: 50 us */
     uint32_t fault_count;
     struct sim_fault faults[SIM_FAULTS_MAX];
 };
@@ -192,8 +193,10 @@ struct sim {
     /* The judge's notes. */
     uint32_t node_losses; /* as the leader told them, spares included */
     uint64_t planned_epoch, resumed_epoch, resumed_step;
-    uint64_t *committed_epoch, *committer; /* by rank */
-    uint64_t *held_step;                   /* scratch: by rank */
+    uint32_t resumed_count;                 /* ranks that have resumed in it */
+    uint64_t complete_epoch, complete_step; /* all ranks have done it: whoever needs it has its gradients */
+    uint64_t *committed_epoch, *committer;  /* by rank */
+    uint64_t *held_step;                    /* scratch: by rank */
     uint32_t *held_node;
     struct sim_known known_views[SIM_KNOWN_MAX], known_epochs[SIM_KNOWN_MAX];
     uint32_t straggler; /* rank that gradients were last waiting for: a hint */
@@ -201,9 +204,31 @@ struct sim {
     struct sim_meter *meter;
 };
 
+/* ns of CPU to encrypt and send, or to receive and decrypt, one record; 0: OpenSSL will not. */
+struct record_cost {
+    double send_ns, receive_ns;
+};
+
+/* What a world of thousands costs (cost.c). */
+struct sim_meter {
+    struct record_cost *records; /* of a small one, and of one of 16 KiB */
+    uint64_t *busy_ns;           /* by node: until then it is at work */
+    struct sim_traffic {
+        uint64_t messages_in, messages_out, bytes;
+    } * traffic; /* by node */
+    uint64_t type_counts[WIRE_TYPE_COUNT];
+    double step_ns, record_ns; /* of the leader */
+    uint32_t leader;
+};
+/* When it has left; bytes: with what TLS adds. */
+uint64_t meter_on_send(struct sim *sim, uint32_t from, uint32_t to, enum wire_type type, size_t bytes);
+void meter_on_arrival(struct sim *sim, uint32_t node, size_t bytes);
+void meter_on_step(struct sim *sim, uint32_t node, double step_ns);
+
 /* run.c */
 void sim_init(struct sim *sim, const struct sim_plan *plan, bool verbose);
 void sim_fini(struct sim *sim);
+bool sim_advance(struct sim *sim, uint64_t until_ns); /* one event; false: there is none until then */
 void sim_run(struct sim *sim);                        /* until the step is over, or the time, or the judge speaks */
 uint64_t sim_random(struct sim *sim, uint64_t bound); /* 0 .. bound - 1 */
 uint64_t sim_mix(uint64_t *state);
@@ -270,11 +295,8 @@ void check_note_quorum(struct sim *sim);
 int shrink_seed(const struct sim_plan *plan);
 
 /* cost.c, record.c */
-int cost_report(uint32_t node_count, uint32_t slot_count);
-/* ns of CPU to encrypt and send, or to receive and decrypt, one record of `bytes`; 0: OpenSSL will not. */
-struct record_cost {
-    double send_ns, receive_ns;
-};
+int cost_report(struct sim_sizes sizes);
 struct record_cost record_measure(uint32_t bytes);
+double record_now_ns(void); /* CPU of this thread */
 
 #endif

@@ -238,6 +238,7 @@ static void dispatch(struct core *core, const struct core_event *event) {
                 if (core->view.number > 1) {
                     member_send_slot(core, slot);
                 }
+                core->slots[slot].attach_told = false;
                 member_report(core, slot);
             }
             member_send_ending(core);

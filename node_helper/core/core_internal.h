@@ -48,6 +48,7 @@ struct member_slot {
     uint32_t incarnation; /* serial of its last program; 0: never started */
     bool alive;
     bool attached;
+    bool attach_told;    /* to this leader, as this rank */
     bool stays;          /* has said so */
     bool ended_reported; /* LOSS of `incarnation` has been sent */
     bool pulling;

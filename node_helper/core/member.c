@@ -55,6 +55,7 @@ static void seat_slot(struct core *core, uint32_t index, uint32_t rank, uint32_t
     }
     if (slot->rank == WIRE_NONE && slot->alive) {
         slot->rank = rank;
+        slot->attach_told = false;
         emit_slot(core, CORE_ACTION_PROMOTE, index);
     } else if (slot->alive) {
         interrupt_call(core, index);

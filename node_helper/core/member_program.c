@@ -124,7 +124,8 @@ void member_report(struct core *core, uint32_t index) {
         return;
     }
     slot->commit_due = slot->committed && slot->rank != WIRE_NONE;
-    if (slot->attached) {
+    if (slot->attached && !slot->attach_told) {
+        slot->attach_told = true;
         send_rank_step(core, WIRE_ATTACHED, slot, index, 0);
     }
     if (slot->rank == WIRE_NONE) {
@@ -214,7 +215,7 @@ void member_on_program(struct core *core, const struct core_event *event) {
     }
     switch (event->type) {
     case CORE_EVENT_ATTACHED:
-        slot->attached = true;
+        slot->attached = slot->attach_told = true;
         send_rank_step(core, WIRE_ATTACHED, slot, event->slot, 0);
         break;
     case CORE_EVENT_STAYS:

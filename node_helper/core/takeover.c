@@ -150,6 +150,7 @@ void takeover_begin(struct core *core) {
     leader->muster_ns = core->now_ns + core->config.dead_after_ns / 2;
     for (uint32_t slot = 0; slot < core->slot_count; slot++) {
         member_send_slot(core, slot);
+        core->slots[slot].attach_told = false;
         member_report(core, slot); /* as the others do when they connect */
     }
     member_send_ending(core);
