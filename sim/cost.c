@@ -76,7 +76,7 @@ static void print_traffic(const struct sim *sim) {
 }
 
 /* From the death to the last rank's answer; 0: it has not come to that. */
-static double recover_one(struct sim *sim, uint64_t *ret_steady_ns) {
+static double recover_one(struct sim *sim) {
     uint32_t node = 0, rank = sim->rank_count / 2;
     const struct sim_program *program = program_of_rank(sim, rank, &node);
     uint64_t before = sim->resumed_epoch, begin_ns = sim->now_ns;
@@ -88,25 +88,15 @@ static double recover_one(struct sim *sim, uint64_t *ret_steady_ns) {
            (sim->resumed_epoch == before || sim->resumed_count < sim->rank_count)) {
     }
     double took_ms = (double)(sim->now_ns - begin_ns) / 1e6;
-    *ret_steady_ns = sim->now_ns - begin_ns;
     bool has_resumed = sim->resumed_epoch != before && sim->resumed_count == sim->rank_count;
     return has_resumed && sim->failure == NULL ? took_ms : 0;
 }
 
-static int report(struct sim *sim) {
-    uint64_t took_ns = 0;
+static int report(struct sim *sim, struct sim_meter *meter) {
     while (sim_advance(sim, sim->start_ns + START_NS)) {
     }
-    struct sim_meter *meter = sim->meter;
-    for (uint32_t i = 0; i < sim->node_count; i++) {
-        meter->traffic[i] = (struct sim_traffic){ 0 };
-        meter->busy_ns[i] = 0;
-    }
-    for (uint32_t type = 0; type < WIRE_TYPE_COUNT; type++) {
-        meter->type_counts[type] = 0;
-    }
-    meter->step_ns = meter->record_ns = 0;
-    double took_ms = recover_one(sim, &took_ns);
+    sim->meter = meter;
+    double took_ms = recover_one(sim);
     if (took_ms == 0) {
         printf("the recovery did not end: %s\n", sim->failure != NULL ? sim->failure : "no reason known");
         return 1;
@@ -150,8 +140,7 @@ int cost_report(struct sim_sizes sizes) {
            records[1].receive_ns / 1e3);
     struct sim sim;
     sim_init(&sim, &plan, false);
-    sim.meter = &meter;
-    int result = report(&sim);
+    int result = report(&sim, &meter);
     sim_fini(&sim);
     free(meter.busy_ns);
     free(meter.traffic);

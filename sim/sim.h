@@ -297,6 +297,6 @@ int shrink_seed(const struct sim_plan *plan);
 /* cost.c, record.c */
 int cost_report(struct sim_sizes sizes);
 struct record_cost record_measure(uint32_t bytes);
-double record_now_ns(void); /* CPU of this thread */
+double record_now_ns(void); /* without a system call */
 
 #endif
