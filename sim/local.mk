@@ -13,6 +13,7 @@ sim_sim_SOURCES = \
 	sim/queue.c \
 	sim/record.c \
 	sim/run.c \
+	sim/shrink.c \
 	sim/sim.h
 sim_sim_CPPFLAGS = $(AM_CPPFLAGS) -DSIM_TREE=\"$(PACKAGE_VERSION)\"
 sim_sim_CFLAGS = $(AM_CFLAGS) $(OPENSSL_CFLAGS)

@@ -143,5 +143,9 @@ int main(int argc, char **argv) {
     if (request.tells) {
         return tell(&request);
     }
+    if (request.shrinks) {
+        struct sim_plan plan = sim_plan_of(request.seed, request.sizes);
+        return shrink_seed(&plan);
+    }
     return run_batch(&request);
 }
