@@ -18,3 +18,15 @@ sim_sim_SOURCES = \
 sim_sim_CPPFLAGS = $(AM_CPPFLAGS) -DSIM_TREE=\"$(PACKAGE_VERSION)\"
 sim_sim_CFLAGS = $(AM_CFLAGS) $(OPENSSL_CFLAGS)
 sim_sim_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la $(OPENSSL_LIBS)
+
+# Every state of a small world.
+check_PROGRAMS += sim/explore
+TESTS += sim/explore
+sim_explore_SOURCES = \
+	sim/explore.c \
+	sim/explore.h \
+	sim/explore_memory.c \
+	sim/explore_world.c
+sim_explore_CFLAGS = $(AM_CFLAGS) $(XXHASH_CFLAGS)
+sim_explore_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la $(XXHASH_LIBS)
+sim_explore_LDFLAGS = -Wl,--wrap=calloc -Wl,--wrap=free
