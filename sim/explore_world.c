@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "include/ckptless.h"
 #include "node_helper/core/core.h"
@@ -62,26 +63,25 @@ const char *world_failure(void) {
 
 /* ---- messages: each once, told by a number */
 
+#define MESSAGES_MAX (1u << 22)
+
 static struct {
     uint8_t *bytes;
     size_t count;
-} * messages;
-static uint32_t message_count;
+} messages[MESSAGES_MAX]; /* by hash, open addressing */
 
 static uint32_t message_id(const uint8_t *bytes, size_t count) {
-    for (uint32_t i = message_count;
-         i-- > 0 && message_count - i < 4096;) { /* a second number costs a state, no more */
-        if (messages[i].count == count && memcmp(messages[i].bytes, bytes, count) == 0) {
-            return i;
-        }
+    uint32_t at = (uint32_t)XXH3_64bits(bytes, count) % MESSAGES_MAX;
+    while (messages[at].bytes != NULL &&
+           (messages[at].count != count || memcmp(messages[at].bytes, bytes, count) != 0)) {
+        at = (at + 1) % MESSAGES_MAX;
     }
-    if ((message_count & (message_count + 1)) == 0) {
-        messages = realloc(messages, (2 * (size_t)message_count + 2) * sizeof *messages);
+    if (messages[at].bytes == NULL) {
+        messages[at].bytes = malloc(count);
+        messages[at].count = count;
+        memcpy(messages[at].bytes, bytes, count);
     }
-    messages[message_count].bytes = malloc(count);
-    messages[message_count].count = count;
-    memcpy(messages[message_count].bytes, bytes, count);
-    return message_count++;
+    return at;
 }
 
 static uint32_t node_of(uint32_t id) {
@@ -146,6 +146,18 @@ static bool has_source(const struct core_action *action) {
     return false;
 }
 
+/* Does a living program that has a seat in this epoch hold any state? */
+static bool is_held(const struct core *core) {
+    for (uint32_t rank = 0; rank < rank_count; rank++) {
+        struct core_seat_info seat = core_seat(core, rank);
+        const struct program *program = &world->nodes[seat.node].program;
+        if (program->alive && program->has_state && program->incarnation == seat.incarnation) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* All ranks resume from the same step, with its state. */
 static void check_resumed(const struct program *program, const struct core_action *action) {
     must(program->has_state && program->step == action->step, "a rank resumes from a step that it does not hold");
@@ -171,7 +183,7 @@ static void on_recovered(struct events *events, uint32_t node, const struct core
     program->recovers = program->has_committed = false;
     program->epoch = action->epoch;
     if (action->result == CKPTLESS_RELOAD) {
-        must(!world->is_open, "all reload although someone holds the state");
+        must(!is_held(world->nodes[node].core), "all reload although someone holds the state");
         program->step = 0;
         say(events, node, CORE_EVENT_RELOADED);
         return;
