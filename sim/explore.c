@@ -121,7 +121,7 @@ static bool parse(int argc, char **argv, struct world_bounds *bounds, uint64_t *
 
 int main(int argc, char **argv) {
     struct world_bounds bounds = { .node_count = 3, .spare_count = 1, .kills = 1, .losses = 1, .early = 0 };
-    uint64_t millions = 100;
+    uint64_t millions = 10;
     if (!parse(argc, argv, &bounds, &millions) || millions == 0) {
         fprintf(stderr,
                 "usage: explore [--nodes N] [--spares S] [--kills K] [--losses L] [--early E] [--states MILLIONS]\n");

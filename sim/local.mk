@@ -15,9 +15,20 @@ sim_sim_SOURCES = \
 	sim/run.c \
 	sim/shrink.c \
 	sim/sim.h
-sim_sim_CPPFLAGS = $(AM_CPPFLAGS) -DSIM_TREE=\"$(PACKAGE_VERSION)\"
+nodist_sim_sim_SOURCES = sim/tree.h
 sim_sim_CFLAGS = $(AM_CFLAGS) $(OPENSSL_CFLAGS)
 sim_sim_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la $(OPENSSL_LIBS)
+
+# The tree that it is built from: a seed replays with no other.
+sim/sim-main.$(OBJEXT): sim/tree.h
+sim/tree.h: sim-tree
+sim-tree:
+	@$(MKDIR_P) sim
+	@tree=`git -C $(srcdir) describe --always --dirty --abbrev=12 2>/dev/null || echo $(PACKAGE_VERSION)`; \
+	echo "#define SIM_TREE \"$$tree\"" >sim/tree.h.new; \
+	if cmp -s sim/tree.h.new sim/tree.h; then rm sim/tree.h.new; else mv sim/tree.h.new sim/tree.h; fi
+.PHONY: sim-tree
+CLEANFILES += sim/tree.h
 
 # Every state of a small world.
 check_PROGRAMS += sim/explore

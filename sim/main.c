@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "sim/sim.h"
+#include "sim/tree.h"
 
 #define STRETCHES 20u
 
