@@ -202,6 +202,7 @@ struct core {
     struct wire_arrived *arrivals; /* slot_count, each: borrowed by a message of this step */
     struct wire_commit *commits;
     bool arrivals_said, commits_said; /* they are */
+    bool has_due;                     /* a slot has an arrival_due or a commit_due */
     bool has_begun, connected, held;
     bool is_out_of_reach; /* no other node can have its ranks' state */
     bool is_ending;       /* Slurm ends the step: it has said so on this node */

@@ -72,11 +72,18 @@ static void send_commits(struct core *core, bool all) {
 }
 
 void member_flush(struct core *core, bool all) {
+    if (!core->has_due) {
+        return;
+    }
     if (!core->commits_said) {
         send_commits(core, all || core->leader != NULL);
     }
     if (!core->arrivals_said) {
         send_arrivals(core, all || core->leader != NULL);
+    }
+    core->has_due = false;
+    for (uint32_t i = 0; i < core->slot_count; i++) {
+        core->has_due = core->has_due || core->slots[i].arrival_due || core->slots[i].commit_due;
     }
 }
 
@@ -124,6 +131,7 @@ void member_report(struct core *core, uint32_t index) {
         return;
     }
     slot->commit_due = slot->committed && slot->rank != WIRE_NONE;
+    core->has_due = true;
     if (slot->attached && !slot->attach_told) {
         slot->attach_told = true;
         send_rank_step(core, WIRE_ATTACHED, slot, index, 0);
@@ -158,7 +166,7 @@ static void on_ended(struct core *core, struct member_slot *slot, const struct c
     }
 }
 
-static void on_arrived(struct member_slot *slot, const struct core_event *event) {
+static void on_arrived(struct core *core, struct member_slot *slot, const struct core_event *event) {
     slot->attached = true;
     slot->call = MEMBER_CALL_RECOVER;
     slot->has_state = event->has_state;
@@ -166,6 +174,7 @@ static void on_arrived(struct member_slot *slot, const struct core_event *event)
     slot->layout[0] = event->layout[0];
     slot->layout[1] = event->layout[1];
     slot->arrival_due = slot->rank != WIRE_NONE;
+    core->has_due = true;
 }
 
 static void on_collective(struct core *core, struct member_slot *slot, const struct core_event *event) {
@@ -225,7 +234,7 @@ void member_on_program(struct core *core, const struct core_event *event) {
         }
         break;
     case CORE_EVENT_ARRIVED:
-        on_arrived(slot, event);
+        on_arrived(core, slot, event);
         break;
     case CORE_EVENT_PULLED:
         on_pulled(core, slot, event);
@@ -242,7 +251,7 @@ void member_on_program(struct core *core, const struct core_event *event) {
             slot->committed = true;
             core->committed_once = true;
             slot->step = event->step;
-            slot->commit_due = true;
+            slot->commit_due = core->has_due = true;
         }
         break;
     case CORE_EVENT_SLOT_ENDED:
