@@ -39,12 +39,13 @@ void helper_begin(struct sim *sim, uint32_t index) {
     struct sim_node *node = &sim->nodes[index];
     node->core = helper_new_core(sim, index);
     node->off = false;
+    sim->knows_leader = false;
     sim_post(sim, (struct sim_event){ .type = SIM_TICK, .node = index, .number = node->id }, 0);
     sim_post(sim, (struct sim_event){ .type = SIM_CONNECT, .node = index, .number = node->id == 0 ? 0 : 1 },
              sim_random(sim, 100 * SIM_MS));
 }
 
-uint32_t helper_leader(const struct sim *sim) {
+static uint32_t find_leader(const struct sim *sim) {
     uint32_t found = sim->node_count;
     for (uint32_t i = 0; i < sim->node_count; i++) {
         const struct sim_node *node = &sim->nodes[i];
@@ -55,13 +56,32 @@ uint32_t helper_leader(const struct sim *sim) {
     return found == sim->node_count ? 0 : found;
 }
 
-bool helper_is_led(const struct sim *sim) {
-    const struct sim_node *leader = &sim->nodes[helper_leader(sim)];
-    bool newest = !leader->off && core_is_leader(leader->core);
+static bool leads_newest_view(const struct sim *sim, uint32_t index) {
+    const struct sim_node *leader = &sim->nodes[index];
+    bool newest = leader->core != NULL && !leader->off && core_is_leader(leader->core);
     for (uint32_t i = 0; i < sim->node_count; i++) {
         newest = newest && sim->nodes[i].view <= leader->view;
     }
     return newest;
+}
+
+/* Asked for at every commit: looked for when it may have changed. */
+static void look_for_leader(struct sim *sim) {
+    if (!sim->knows_leader) {
+        sim->leader = find_leader(sim);
+        sim->is_led = leads_newest_view(sim, sim->leader);
+        sim->knows_leader = true;
+    }
+}
+
+uint32_t helper_leader(struct sim *sim) {
+    look_for_leader(sim);
+    return sim->leader;
+}
+
+bool helper_is_led(struct sim *sim) {
+    look_for_leader(sim);
+    return sim->is_led;
 }
 
 static void on_end(struct sim *sim, uint32_t index, const struct core_action *action) {
@@ -154,6 +174,7 @@ static void note_view(struct sim *sim, uint32_t index) {
         return;
     }
     node->view = number;
+    sim->knows_leader = false;
     char text[512] = "";
     for (uint32_t i = 0, used = 0; i < count && used + 12 < sizeof text && sim->verbose; i++) {
         used += (uint32_t)snprintf(text + used, sizeof text - used, " %u", ids[i]);
@@ -172,11 +193,14 @@ void helper_step(struct sim *sim, uint32_t index, struct core_event event) {
     double begin_ns = sim->meter != NULL ? record_now_ns() : 0;
     struct core_actions actions = core_step(node->core, &event);
     uint64_t deadline_ns = core_next_deadline(node->core);
+    bool leads = core_is_leader(node->core);
+    sim->knows_leader = sim->knows_leader && leads == node->leads;
+    node->leads = leads;
     if (sim->meter != NULL) {
         meter_on_step(sim, index, record_now_ns() - begin_ns);
     }
     note_view(sim, index);
-    if (core_is_leader(node->core) && index == helper_leader(sim)) {
+    if (leads && index == helper_leader(sim)) {
         check_plan(sim, &actions);
     }
     for (uint32_t i = 0; i < actions.count; i++) {
@@ -195,6 +219,7 @@ void helper_dies(struct sim *sim, uint32_t index) {
     node->off = true;
     node->up = false;
     node->connection++;
+    sim->knows_leader = false;
     for (uint32_t slot = 0; slot < sim->slot_count; slot++) {
         struct sim_program *program = &node->programs[slot];
         *program = (struct sim_program){ .pull_ranks = program->pull_ranks, .timer = program->timer + 1 };

@@ -116,6 +116,7 @@ void net_welcome(struct sim *sim, uint32_t id) {
     node->id = id;
     node->core = helper_new_core(sim, index);
     node->off = false;
+    sim->knows_leader = false;
     core_destroy(old);
     sim_say(sim, "n%u successor %u", index, id);
 }
@@ -160,6 +161,7 @@ void net_successor_joins(struct sim *sim, uint32_t index, uint32_t dead) {
                                .clock_ns = node->clock_ns,
                                .drift_ppm = node->drift_ppm,
                                .programs = node->programs };
+    sim->knows_leader = false;
     helper_step(sim, leader,
                 (struct core_event){
                     .type = CORE_EVENT_SUCCESSOR, .node = index, .peer = dead, .slot_count = sim->slot_count });

@@ -134,7 +134,7 @@ static uint64_t stands_still_until(const struct sim *sim, uint32_t node) {
 }
 
 /* Who stands still, and what is cut, lets events wait; their order is kept. */
-static uint64_t waits_until(const struct sim *sim, const struct sim_event *event) {
+static uint64_t waits_until(struct sim *sim, const struct sim_event *event) {
     uint32_t peer = 0;
     switch (event->type) {
     case SIM_MESSAGE:

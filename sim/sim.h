@@ -113,7 +113,8 @@ struct sim_node {
     struct core *core; /* NULL: no helper lives here */
     uint32_t id;
     bool off, held, ended;
-    bool up; /* its connection to the leader, which is that of node `leader` */
+    bool leads; /* as of its last step */
+    bool up;    /* its connection to the leader, which is that of node `leader` */
     uint32_t leader, view;
     uint32_t exit_code;
     uint32_t connection;              /* counts them: what was sent over an older one is lost */
@@ -190,6 +191,8 @@ struct sim {
     uint64_t happened_count;                     /* events */
     const char *failure;                         /* what the judge found; NULL: nothing */
     bool slurm_ends;
+    bool knows_leader, is_led; /* of helper_leader, helper_is_led */
+    uint32_t leader;
     /* The judge's notes. */
     uint32_t node_losses; /* as the leader told them, spares included */
     uint64_t planned_epoch, resumed_epoch, resumed_step;
@@ -247,8 +250,8 @@ void helper_step(struct sim *sim, uint32_t node, struct core_event event);
 void helper_dies(struct sim *sim, uint32_t node); /* and all that runs there */
 uint64_t helper_clock(const struct sim *sim, uint32_t node);
 uint32_t helper_node(const struct sim *sim, uint32_t id);
-uint32_t helper_leader(const struct sim *sim); /* node of the newest leader that is on */
-bool helper_is_led(const struct sim *sim);     /* that one leads the newest view that there is */
+uint32_t helper_leader(struct sim *sim); /* node of the newest leader that is on */
+bool helper_is_led(struct sim *sim);     /* that one leads the newest view that there is */
 
 /* net.c */
 void net_send(struct sim *sim, uint32_t from, const struct core_action *action);
