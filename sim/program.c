@@ -81,9 +81,13 @@ static void started(struct sim *sim, uint32_t node, uint32_t slot) {
     }
 }
 
-static bool lags(const struct sim_program *peer, const struct sim_program *mine) {
+/* Where nothing else happens, the program of an older epoch is one that has not come yet. */
+static bool lags(const struct sim *sim, const struct sim_program *peer, const struct sim_program *mine) {
     bool works = (peer->state == SIM_RUNNING || peer->state == SIM_IN_FINISH) && !peer->hangs;
-    return peer->alive && peer->rank != WIRE_NONE && peer->epoch == mine->epoch && (peer->step < mine->step || !works);
+    if (!peer->alive || peer->rank == WIRE_NONE) {
+        return false;
+    }
+    return peer->epoch == mine->epoch ? peer->step < mine->step || !works : sim->plan->is_calm;
 }
 
 /* Has every rank of this world done the step that this one has done? */
@@ -92,12 +96,12 @@ static bool gradients_are_there(struct sim *sim, const struct sim_program *mine)
     if (sim->complete_epoch == mine->epoch && sim->complete_step >= mine->step) {
         return true;
     }
-    if (lags(&sim->nodes[straggler / sim->slot_count].programs[straggler % sim->slot_count], mine)) {
+    if (lags(sim, &sim->nodes[straggler / sim->slot_count].programs[straggler % sim->slot_count], mine)) {
         return false;
     }
     for (uint32_t i = 0; i < sim->node_count * sim->slot_count; i++) {
         const struct sim_program *peer = &sim->nodes[i / sim->slot_count].programs[i % sim->slot_count];
-        if (lags(peer, mine)) {
+        if (lags(sim, peer, mine)) {
             sim->straggler = i;
             return false;
         }
