@@ -36,7 +36,7 @@ static void count(struct sim *sim, uint32_t node, size_t bytes, double ns) {
 uint64_t meter_on_send(struct sim *sim, uint32_t from, uint32_t to, enum wire_type type, size_t bytes) {
     struct sim_meter *meter = sim->meter;
     double ns = record_ns(meter->records[0].send_ns, meter->records[1].send_ns, bytes + FRAME_BYTES);
-    (void)to;
+    meter->sent_to_leader += to == meter->leader;
     meter->type_counts[type]++;
     meter->traffic[from].messages_out++;
     count(sim, from, bytes, ns);
@@ -103,7 +103,8 @@ static int report(struct sim *sim, struct sim_meter *meter) {
     }
     printf("until all have GO: %.1f ms at 50 us a message, no time for the program's own part\n", took_ms);
     uint64_t until_ns = sim->now_ns + COMMIT_NS;
-    while (sim->nodes[meter->leader].core != NULL && meter->type_counts[WIRE_COMMITTED] + 1 < sim->active_count &&
+    while ((meter->type_counts[WIRE_COMMITTED] < sim->active_count ||
+            meter->traffic[meter->leader].messages_in < meter->sent_to_leader) &&
            sim_advance(sim, until_ns)) {
     }
     print_traffic(sim);

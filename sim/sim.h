@@ -222,6 +222,7 @@ struct sim_meter {
     uint64_t type_counts[WIRE_TYPE_COUNT];
     double step_ns, record_ns; /* of the leader */
     uint32_t leader;
+    uint64_t sent_to_leader;
 };
 /* When it has left; bytes: with what TLS adds. */
 uint64_t meter_on_send(struct sim *sim, uint32_t from, uint32_t to, enum wire_type type, size_t bytes);
