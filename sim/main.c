@@ -13,7 +13,7 @@ static const char usage[] =
     "       sim -v SEED [--only FAULT,...] [--chance C]                  one of them, told line by line\n"
     "       sim --shrink SEED                                            the fewest faults by which it still fails\n"
     "       sim --nodes N [--slots K], N above 64                        what one recovery of N nodes costs\n"
-    "COUNT: 2000; FIRST: 1; N and K: as each seed wants it. --only: of the seed's faults, by number; --chance: "
+    "COUNT: 1000; FIRST: 1; N and K: as each seed wants it. --only: of the seed's faults, by number; --chance: "
     "another\n"
     "seed for delays. What a run does depends on these and on the program alone, whose tree is %s.\n";
 
@@ -133,7 +133,7 @@ static bool parse(int argc, char **argv, struct request *request) {
 }
 
 int main(int argc, char **argv) {
-    struct request request = { .count = 2000, .first = 1 };
+    struct request request = { .count = 1000, .first = 1 };
     if (!parse(argc, argv, &request)) {
         fprintf(stderr, usage, SIM_TREE);
         return 2;
