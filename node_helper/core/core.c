@@ -25,14 +25,17 @@ static enum core_result create_leader_room(struct core *core, const struct core_
     leader->losses = zeroed(leader->loss_capacity, sizeof *leader->losses);
     leader->list_a = zeroed(core->rank_count, sizeof(uint32_t));
     leader->list_b = zeroed(core->rank_count, sizeof(uint32_t));
+    leader->moved = zeroed(core->rank_count, sizeof(uint32_t));
+    leader->moved_seats = zeroed(core->rank_count, sizeof(struct wire_seat));
     leader->view_ids = zeroed(core->node_count, sizeof(uint32_t));
     leader->stamps = zeroed(core->node_count, sizeof(uint64_t));
     leader->trace_ranks = zeroed(core->rank_count, sizeof(uint32_t));
     leader->trace_targets = zeroed(core->rank_count, sizeof(uint32_t));
     leader->trace_slots = zeroed(core->rank_count, sizeof(uint32_t));
     if (leader->members == NULL || leader->slots == NULL || leader->ranks == NULL || leader->losses == NULL ||
-        leader->list_a == NULL || leader->list_b == NULL || leader->view_ids == NULL || leader->stamps == NULL ||
-        leader->trace_ranks == NULL || leader->trace_targets == NULL || leader->trace_slots == NULL) {
+        leader->list_a == NULL || leader->list_b == NULL || leader->moved == NULL || leader->moved_seats == NULL ||
+        leader->view_ids == NULL || leader->stamps == NULL || leader->trace_ranks == NULL ||
+        leader->trace_targets == NULL || leader->trace_slots == NULL) {
         return CORE_ERR_NO_MEMORY;
     }
     leader_reset(leader);
@@ -108,6 +111,8 @@ enum core_result core_create(struct core **ret_core, const struct core_config *c
     core->members = zeroed(core->node_count, sizeof *core->members);
     core->seats = zeroed(core->rank_count, sizeof *core->seats);
     core->slots = zeroed(core->slot_count, sizeof *core->slots);
+    core->arrivals = zeroed(core->slot_count, sizeof *core->arrivals);
+    core->commits = zeroed(core->slot_count, sizeof *core->commits);
     core->sources = zeroed(core->rank_count, sizeof(uint32_t));
     core->order = zeroed((size_t)core->rank_count * (core->slot_count > 0 ? core->slot_count : 1), sizeof(uint32_t));
     core->action_capacity = 64 + 12 * core->node_count + 12 * core->slot_count + 2 * core->rank_count;
@@ -116,9 +121,9 @@ enum core_result core_create(struct core **ret_core, const struct core_config *c
     core->queue = zeroed(core->queue_capacity, sizeof *core->queue);
     core->actions = zeroed(core->action_capacity, sizeof *core->actions);
     result = CORE_ERR_NO_MEMORY;
-    if (core->members == NULL || core->seats == NULL || core->slots == NULL || core->sources == NULL ||
-        core->order == NULL || core->queue == NULL || core->actions == NULL || core->last_ids == NULL ||
-        !create_view(core, config)) {
+    if (core->arrivals == NULL || core->commits == NULL || core->members == NULL || core->seats == NULL ||
+        core->slots == NULL || core->sources == NULL || core->order == NULL || core->queue == NULL ||
+        core->actions == NULL || core->last_ids == NULL || !create_view(core, config)) {
         goto fail;
     }
     for (uint32_t rank = 0; rank < core->rank_count; rank++) {
@@ -151,6 +156,8 @@ void core_destroy(struct core *core) {
         free(leader->losses);
         free(leader->list_a);
         free(leader->list_b);
+        free(leader->moved);
+        free(leader->moved_seats);
         free(leader->view_ids);
         free(leader->stamps);
         free(leader->trace_ranks);
@@ -163,6 +170,8 @@ void core_destroy(struct core *core) {
     free(core->members);
     free(core->seats);
     free(core->slots);
+    free(core->arrivals);
+    free(core->commits);
     free(core->sources);
     free(core->order);
     free(core->queue);
@@ -202,7 +211,11 @@ static void dispatch_message(struct core *core, const struct wire_message *messa
     } else if (message->type == WIRE_END && message->from != core->self && !core->ended &&
                (message->from == core->leader_id || view_contains(&core->view, message->from))) {
         core->leader = NULL; /* it has been decided without us */
-        member_on_message(core, message);
+        if (message->from != core->leader_id && message->epoch > core->epoch) {
+            member_end(core, message->end.exit_code, true); /* in an epoch that our programs are not in */
+        } else {
+            member_on_message(core, message);
+        }
     } else if (message->from == core->leader_id) {
         member_on_message(core, message);
     }
@@ -225,6 +238,7 @@ static void dispatch(struct core *core, const struct core_event *event) {
                 if (core->view.number > 1) {
                     member_send_slot(core, slot);
                 }
+                core->slots[slot].attach_told = false;
                 member_report(core, slot);
             }
             member_send_ending(core);
@@ -282,10 +296,12 @@ struct core_actions core_step(struct core *core, const struct core_event *event)
     core->ticked_ns = core->has_begun ? core->ticked_ns : core->now_ns;
     core->has_begun = true;
     core->action_count = 0;
+    core->arrivals_said = core->commits_said = false;
     if (core->now_ns - core->ticked_ns > core->config.dead_after_ns / 2) {
         lease_after_stall(core);
     }
     dispatch(core, event);
+    member_flush(core, false);
     drain_queue(core);
     succession_on_tick(core);
     drain_queue(core);
@@ -293,6 +309,8 @@ struct core_actions core_step(struct core *core, const struct core_event *event)
         quorum_renew(core);
         leader_on_tick(core);
         leader_settle(core);
+        drain_queue(core);
+        member_flush(core, false); /* what our own slots have to say to the epoch that has begun */
         drain_queue(core);
     }
     if (core->leader != NULL) { /* a view without this helper may have come in between */

@@ -38,6 +38,8 @@
 #define CORE_ASSEMBLE_NS (30000u * CORE_NS_PER_MS) /* who has not joined by then (after the roll call) is lost */
 #define CORE_HELD_MAX_NS (30000u * CORE_NS_PER_MS) /* a member that no leader answers for so long ends */
 
+#define CORE_RESUMED_NS (5000u * CORE_NS_PER_MS) /* between the first and the last node of a suspended step let go */
+
 /* What a program waits for, as seen by its own helper. */
 enum member_call { MEMBER_CALL_NONE, MEMBER_CALL_RECOVER, MEMBER_CALL_RELOADED, MEMBER_CALL_FINISH };
 
@@ -46,10 +48,13 @@ struct member_slot {
     uint32_t incarnation; /* serial of its last program; 0: never started */
     bool alive;
     bool attached;
+    bool attach_told;    /* to this leader, as this rank */
     bool stays;          /* has said so */
     bool ended_reported; /* LOSS of `incarnation` has been sent */
     bool pulling;
-    bool committed; /* in this epoch */
+    bool committed;               /* in this epoch */
+    bool arrival_due, commit_due; /* to be told to the leader, together with what else this node has to say */
+    bool is_new;                  /* started in this epoch */
     enum member_call call;
     bool has_state;
     uint64_t step; /* of the state, or the argument of reloaded */
@@ -69,6 +74,7 @@ struct lead_member {
     bool wants_stop; /* was away, and has no ranks: is told the epoch again at the end of this step */
     bool strays;     /* it has promised itself to another proposer: only a new view brings it back */
     uint64_t heard_ns;
+    uint64_t epoch;   /* newest that it is known to have heard of */
     uint64_t echo_ns; /* our clock, as it has last echoed it: it was bound to us then */
 };
 
@@ -82,7 +88,8 @@ struct lead_slot {
 
 struct lead_rank {
     struct wire_seat seat;
-    uint32_t loss; /* index of the loss record that took it; WIRE_NONE: lives */
+    uint32_t loss;        /* index of the loss record that took it; WIRE_NONE: lives */
+    uint64_t moved;       /* the epoch that gave it its seat, as far as this leader knows; 0: the first start */
     bool is_out_of_reach; /* arrived: nobody on another node can have its state */
     bool attached, arrived, has_state, pulls, ready, reloaded, committed, finished;
     bool stays;        /* no library, but survives the loss of others */
@@ -134,14 +141,17 @@ struct leader {
     uint32_t serial_floor; /* incarnations that this leader gives are above: not all that others gave are known to it */
     struct lead_rank *ranks;
     uint32_t loss_count, loss_capacity;
-    struct lead_loss *losses;                            /* since the last epoch began */
-    uint32_t *list_a, *list_b;                           /* scratch for messages and traces: rank_count entries each */
-    uint32_t *view_ids;                                  /* node_count */
-    uint64_t *stamps;                                    /* node_count: scratch of quorum.c */
+    struct lead_loss *losses;      /* since the last epoch began */
+    uint32_t *list_a, *list_b;     /* scratch for messages and traces: rank_count entries each */
+    uint32_t *moved;               /* rank_count: scratch of STOP */
+    struct wire_seat *moved_seats; /* the same */
+    uint64_t known_from;           /* contents of epochs before, but for 0, this leader cannot tell */
+    uint32_t *view_ids;            /* node_count */
+    uint64_t *stamps;              /* node_count: scratch of quorum.c */
     uint32_t *trace_ranks, *trace_targets, *trace_slots; /* rank_count each */
     bool library_seen, stays_seen, committed_once, program_error;
     bool counts;          /* the epoch that is wanted counts as a recovery without progress */
-    bool stalled;         /* this very step found our own timer late: nobody's lateness is judged */
+    bool stalled;         /* our own timer was late a moment ago: nobody's lateness is judged */
     uint64_t assemble_ns; /* end of the time to join; CORE_NEVER: not yet known, or over */
     uint64_t first_start_ns;
     uint64_t fault_ns;    /* last loss that was not a non-zero exit; CORE_NEVER: none */
@@ -160,7 +170,15 @@ struct leader {
     uint64_t muster_ns; /* after a takeover: who has not been heard by then is not waited for */
     uint64_t renew_ns, quorum_end_ns; /* when the lease is worked out again; no other leader can come up before */
     uint64_t resume_step, pulled_bytes, token_state;
-    uint32_t reserve; /* keeps its older copy until a second node holds the resume step; WIRE_NONE: nobody */
+    /* What spares this leader a look at everybody at each message. */
+    uint32_t settled_view; /* of this view those who live are known to be the members; 0: to be looked at */
+    uint64_t floor_ns;     /* nobody's silence begins before */
+    uint64_t silence_ns;   /* no silence is to be judged before */
+    uint64_t judge_ns;     /* nor an exit; CORE_NEVER: none */
+    uint32_t echoes;       /* heartbeats that have not been counted in quorum_end_ns yet */
+    bool has_news;         /* a member is_new, or wants_stop */
+    uint32_t awaited;      /* a rank that the phase may be waiting for: a hint */
+    uint32_t reserve;      /* keeps its older copy until a second node holds the resume step; WIRE_NONE: nobody */
     uint8_t token[16];
     uint32_t end_code;
     bool end_kill, by_slurm;
@@ -182,17 +200,22 @@ struct core {
 
     uint32_t slot_count;
     struct member_slot *slots;
+    struct wire_arrived *arrivals; /* slot_count, each: borrowed by a message of this step */
+    struct wire_commit *commits;
+    bool arrivals_said, commits_said; /* they are */
+    bool has_due;                     /* a slot has an arrival_due or a commit_due */
     bool has_begun, connected, held;
     bool is_out_of_reach; /* no other node can have its ranks' state */
-    bool is_ending; /* Slurm ends the step: it has said so on this node */
-    bool ended;     /* END has come */
-    bool killed;    /* ... and the programs with it: nothing more to say */
-    bool finished;  /* END because every rank has finished */
+    bool is_ending;       /* Slurm ends the step: it has said so on this node */
+    bool ended;           /* END has come */
+    bool killed;          /* ... and the programs with it: nothing more to say */
+    bool finished;        /* END because every rank has finished */
     uint32_t end_code;
     bool committed_once; /* as far as this helper knows */
     uint32_t restarts;   /* as the leader said with the epoch */
     uint64_t heartbeat_next_ns, lease_end_ns, held_ns, ticked_ns;
     uint64_t patience_ns;    /* until then a lease that has ended holds nobody: this helper stood still itself */
+    uint64_t listens_ns;     /* until then it judges nobody: it stood still, and so may all others have */
     uint64_t followed_ns;    /* the leader's clock in the last answer that bound us to it; 0: none */
     uint64_t followed_at_ns; /* ours, then */
     uint32_t held_by;        /* the leader at the time of the HOLD */
@@ -227,6 +250,8 @@ void emit_warning(struct core *core, const char *text);
 /* member.c, member_program.c */
 void member_on_message(struct core *core, const struct wire_message *message);
 void member_on_program(struct core *core, const struct core_event *event);
+/* Says what is due; all: also where other ranks of this node are still to come. */
+void member_flush(struct core *core, bool all);
 void member_report(struct core *core, uint32_t slot);    /* says (again) what the leader must know of this slot */
 void member_send_ending(struct core *core);              /* when Slurm has said here that it ends the step */
 void member_send_slot(struct core *core, uint32_t slot); /* to a new leader: what runs there, and as whom */
@@ -255,7 +280,7 @@ void takeover_end_muster(struct core *core); /* the step ends: nothing more is t
 void takeover_on_slot(struct core *core, const struct lead_member *member, const struct wire_message *message);
 
 /* quorum.c */
-void quorum_on_heartbeat(struct lead_member *member, const struct wire_heartbeat *heartbeat);
+void quorum_on_heartbeat(struct leader *leader, struct lead_member *member, const struct wire_heartbeat *heartbeat);
 void quorum_renew(struct core *core);
 bool quorum_leads(const struct core *core);        /* no other leader can have come up */
 uint64_t quorum_lease_ns(const struct core *core); /* for a member, from now on */
@@ -297,21 +322,25 @@ uint64_t late_next_deadline(const struct core *core);
 bool seating_assign(struct core *core); /* false: ranks are left without a slot */
 void seating_first(struct core *core);
 void seating_free(struct leader *leader, uint32_t rank);
+/* Of the first start, as every helper knows it: slot after slot, node after node. By rank. */
+void seating_fill_first(const struct core *core, struct wire_seat *ret_seats);
 
 void seating_renew(struct core *core, uint32_t rank);
 void seating_warm(struct core *core); /* starts the parked programs of the spares, once */
 
 /* plan.c */
-void plan_on_arrived(struct core *core, const struct wire_message *message);
+void plan_on_arrived(struct core *core, const struct wire_message *message, const struct wire_arrived *arrived);
 void plan_on_ready(struct core *core, const struct wire_message *message);
 void plan_begin_gathering(struct core *core);
+/* Looks at one rank for which it was false before, and mostly at no other. */
+bool plan_is_done_by_all(struct core *core, bool (*is_done)(const struct lead_rank *rank));
 /* The rank that such a message is about, if its sender and incarnation are of this epoch and it lives. */
 struct lead_rank *plan_current_rank(struct core *core, const struct wire_message *message, uint32_t rank,
                                     uint32_t incarnation);
 
 /* reload.c */
 void reload_on_reloaded(struct core *core, const struct wire_message *message);
-void reload_on_committed(struct core *core, const struct wire_message *message);
+void reload_on_committed(struct core *core, const struct wire_message *message, const struct wire_commit *commit);
 
 /* ending.c */
 void ending_on_finished(struct core *core, const struct wire_message *message);

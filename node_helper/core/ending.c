@@ -84,13 +84,23 @@ void ending_of_all(struct core *core) {
                                                 : "every program has ended");
 }
 
+static bool has_finished(const struct lead_rank *rank) {
+    return rank->finished;
+}
+
+static bool has_come_to_its_end(const struct lead_rank *rank) {
+    return rank->finished || rank->exited;
+}
+
+static bool has_exited(const struct lead_rank *rank) {
+    return rank->exited;
+}
+
 /* Slurm has asked for the end, and every rank has come to finish: they are done after all. */
 static void finish_by_slurm(struct core *core) {
     struct leader *leader = core->leader;
-    for (uint32_t i = 0; i < core->rank_count; i++) {
-        if (!leader->ranks[i].finished) {
-            return;
-        }
+    if (!plan_is_done_by_all(core, has_finished)) {
+        return;
     }
     leader->by_slurm = false;
     struct wire_message message = end_message(core);
@@ -115,14 +125,14 @@ void ending_on_finished(struct core *core, const struct wire_message *message) {
 /* Only who still leads for certain may say that all is done: another leader may have begun anew. */
 void ending_check_finished(struct core *core) {
     const struct leader *leader = core->leader;
+    if (leader->phase != LEAD_RUNNING || !plan_is_done_by_all(core, has_come_to_its_end)) {
+        return;
+    }
     bool any = false;
     for (uint32_t i = 0; i < core->rank_count; i++) {
-        if (!leader->ranks[i].finished && !leader->ranks[i].exited) {
-            return;
-        }
         any = any || leader->ranks[i].finished;
     }
-    if (any && leader->phase == LEAD_RUNNING && quorum_leads(core)) {
+    if (any && quorum_leads(core)) {
         decide(core, 0, false, "finished");
     }
 }
@@ -178,14 +188,12 @@ void ending_check(struct core *core) {
     if (leader->phase != LEAD_ENDING) {
         return;
     }
-    uint32_t worst = leader->end_code;
-    bool all = true;
-    for (uint32_t i = 0; i < core->rank_count; i++) {
-        all = all && leader->ranks[i].exited;
-        worst = leader->ranks[i].exit_code > worst ? leader->ranks[i].exit_code : worst;
-    }
-    if (!all && core->now_ns < leader->linger_ns) {
+    if (core->now_ns < leader->linger_ns && !plan_is_done_by_all(core, has_exited)) {
         return;
+    }
+    uint32_t worst = leader->end_code;
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        worst = leader->ranks[i].exit_code > worst ? leader->ranks[i].exit_code : worst;
     }
     leader->phase = LEAD_ENDED;
     leader->end_code = worst;

@@ -24,6 +24,7 @@ static void say_again(struct core *core, struct lead_member *member) {
         }
     }
     member->wants_stop = !seated;
+    core->leader->has_news = true;
     if (parked) {
         emit_send(core, member->id, &(struct wire_message){ .type = WIRE_WARM });
     }
@@ -76,6 +77,9 @@ void joining_on_successor(struct core *core, const struct core_event *event) {
     member->heard_ns = core->now_ns;
     emit(core, CORE_ACTION_WELCOME)->peer = member->id;
     member->is_new = true;
+    member->epoch = 0;
+    leader->has_news = true;
+    leader->settled_view = 0;
     member->wants_stop = leader->phase != LEAD_ASSEMBLING; /* it may have to lead one day */
 }
 
@@ -84,6 +88,7 @@ void joining_settle(struct core *core) {
     if (leader->assemble_ns == CORE_NEVER) {
         leader->assemble_ns = core->now_ns + CORE_ASSEMBLE_NS;
     }
+    leader->settled_view = 0;
     for (uint32_t i = 0; i < leader->member_count && core->now_ns >= leader->assemble_ns; i++) {
         leader->members[i].alive = leader->members[i].alive && leader->members[i].joined;
         leader->members[i].joined = true;

@@ -18,6 +18,11 @@ static bool explained(const struct core *core, uint32_t index) {
            core->now_ns - leader->fault_ns <= window_ns(core);
 }
 
+static void judge_at(struct leader *leader, struct lead_rank *rank, uint64_t at_ns) {
+    rank->judge_ns = at_ns;
+    leader->judge_ns = at_ns < leader->judge_ns ? at_ns : leader->judge_ns;
+}
+
 /* May an exit now still be the program's own word, and not a loss? */
 static bool may_be_own(const struct core *core, const struct lead_rank *rank) {
     const struct leader *leader = core->leader;
@@ -61,7 +66,7 @@ static void hold(struct core *core, uint32_t index, const struct wire_loss *loss
     rank->aborted = loss->cause == WIRE_CAUSE_ABORTED;
     rank->signalled = loss->cause == WIRE_CAUSE_SIGNALLED;
     rank->exit_code = rank->signalled ? 128 + loss->detail : loss->detail;
-    rank->judge_ns = core->now_ns + window_ns(core);
+    judge_at(core->leader, rank, core->now_ns + window_ns(core));
     if (nobody_runs(core)) {
         ending_of_all(core);
     }
@@ -82,7 +87,7 @@ void judge_on_loss(struct core *core, uint32_t index, const struct wire_loss *lo
     if (leader->phase >= LEAD_ENDING ||
         (exit && loss->detail == 0 && (!leader->committed_once || leader->program_error))) {
         ending_on_exit(core, index, loss);
-        rank->judge_ns = leader->phase < LEAD_ENDING ? core->now_ns + core->config.grace_ns : CORE_NEVER;
+        judge_at(leader, rank, leader->phase < LEAD_ENDING ? core->now_ns + core->config.grace_ns : CORE_NEVER);
     } else if (!is_word && (!exit || loss->detail == 0)) {
         rank->judge_ns = CORE_NEVER;
         leader_lose_rank(core, index, loss);
@@ -94,7 +99,7 @@ void judge_on_loss(struct core *core, uint32_t index, const struct wire_loss *lo
         hold(core, index, loss);
     } else {
         leader_lose_rank(core, index, loss);
-        rank->judge_ns = core->now_ns + window_ns(core);
+        judge_at(leader, rank, core->now_ns + window_ns(core));
     }
 }
 
@@ -121,34 +126,42 @@ void judge_on_fault(struct core *core, uint32_t index) {
     }
 }
 
+static void judge_rank(struct core *core, uint32_t index) {
+    struct leader *leader = core->leader;
+    struct lead_rank *rank = &leader->ranks[index];
+    rank->judge_ns = CORE_NEVER;
+    if (rank->pending && rank->signalled) {
+        lose_signalled(core, index);
+    } else if (rank->pending) {
+        pass_on(core, index);
+    } else if (rank->exited && leader->library_seen) {
+        struct wire_loss loss = { .rank = index, .cause = WIRE_CAUSE_EXIT, .detail = 0 };
+        rank->exited = false;
+        leader_lose_rank(core, index, &loss);
+    } else if (rank->exited) {
+        judge_at(leader, rank, core->now_ns + core->config.grace_ns);
+    }
+}
+
 void judge_on_tick(struct core *core) {
     struct leader *leader = core->leader;
-    for (uint32_t i = 0; i < core->rank_count && leader->phase != LEAD_ASSEMBLING; i++) {
+    if (leader->phase == LEAD_ASSEMBLING || leader->judge_ns == CORE_NEVER ||
+        (core->now_ns < leader->judge_ns && !leader->stalled)) {
+        return;
+    }
+    leader->judge_ns = CORE_NEVER;
+    for (uint32_t i = 0; i < core->rank_count; i++) {
         struct lead_rank *rank = &leader->ranks[i];
         if (leader->stalled && rank->judge_ns != CORE_NEVER) {
-            rank->judge_ns = core->now_ns + window_ns(core); /* what explains it may still lie in a socket */
+            judge_at(leader, rank, core->now_ns + window_ns(core)); /* what explains it may still lie in a socket */
         } else if (core->now_ns >= rank->judge_ns) {
-            rank->judge_ns = CORE_NEVER;
-            if (rank->pending && rank->signalled) {
-                lose_signalled(core, i);
-            } else if (rank->pending) {
-                pass_on(core, i);
-            } else if (rank->exited && leader->library_seen) {
-                struct wire_loss loss = { .rank = i, .cause = WIRE_CAUSE_EXIT, .detail = 0 };
-                rank->exited = false;
-                leader_lose_rank(core, i, &loss);
-            } else if (rank->exited) {
-                rank->judge_ns = core->now_ns + core->config.grace_ns;
-            }
+            judge_rank(core, i);
+        } else {
+            judge_at(leader, rank, rank->judge_ns);
         }
     }
 }
 
 uint64_t judge_next_deadline(const struct core *core) {
-    const struct leader *leader = core->leader;
-    uint64_t deadline = CORE_NEVER;
-    for (uint32_t i = 0; i < core->rank_count && leader->phase != LEAD_ASSEMBLING; i++) {
-        deadline = leader->ranks[i].judge_ns < deadline ? leader->ranks[i].judge_ns : deadline;
-    }
-    return deadline;
+    return core->leader->phase != LEAD_ASSEMBLING ? core->leader->judge_ns : CORE_NEVER;
 }

@@ -2,6 +2,8 @@
  * The leader: who lives, what was lost, and when an epoch begins. Losses found in one step are gathered into one epoch;
  * a further loss at any point begins another one, from the inventories.
  */
+#include <string.h>
+
 #include "node_helper/core/core_internal.h"
 #include "node_helper/wire/wire_helper.h"
 
@@ -21,7 +23,11 @@ void leader_reset(struct leader *leader) {
     leader->fault_ns = leader->assemble_ns = leader->muster_ns = CORE_NEVER;
     leader->first_start_ns = leader->start_span_ns = leader->renew_ns = leader->quorum_end_ns = 0;
     leader->reserve = leader->fault_rank = WIRE_NONE;
-    leader->end_kill = leader->by_slurm = leader->knows_start = false;
+    leader->end_kill = leader->by_slurm = leader->knows_start = leader->has_news = false;
+    leader->settled_view = leader->awaited = leader->echoes = 0;
+    leader->floor_ns = leader->silence_ns = 0;
+    leader->judge_ns = CORE_NEVER;
+    leader->known_from = 0;
 }
 
 void leader_want_epoch(struct core *core, uint64_t detect_ns) {
@@ -64,6 +70,7 @@ void leader_lose_rank(struct core *core, uint32_t rank, const struct wire_loss *
 void leader_lose_member(struct core *core, struct lead_member *member, uint8_t cause, uint64_t silent_ns) {
     struct leader *leader = core->leader;
     member->alive = false;
+    leader->settled_view = 0;
     struct wire_loss loss = { .rank = WIRE_NONE, .cause = cause, .detail = (uint32_t)(silent_ns / CORE_NS_PER_MS) };
     if (cause == WIRE_CAUSE_SILENT) {
         loss.detail = (uint32_t)(core->config.dead_after_ns / CORE_NS_PER_MS);
@@ -98,7 +105,7 @@ void leader_lose_member(struct core *core, struct lead_member *member, uint8_t c
 
 static void on_heartbeat(struct core *core, struct lead_member *member, const struct wire_message *message) {
     member->joined = member->joined || core->leader->muster_ns != CORE_NEVER;
-    quorum_on_heartbeat(member, &message->heartbeat);
+    quorum_on_heartbeat(core->leader, member, &message->heartbeat);
     quorum_renew(core);
     struct wire_message ack = { .type = WIRE_HEARTBEAT_ACK,
                                 .heartbeat = { .sent_ns = message->heartbeat.sent_ns,
@@ -185,6 +192,7 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
         return;
     }
     member->heard_ns = core->now_ns;
+    member->epoch = message->epoch > member->epoch ? message->epoch : member->epoch;
     bool current = message->epoch == wire_epoch_pack(leader->view, leader->counter) && !leader->epoch_wanted;
     switch (message->type) {
     case WIRE_HEARTBEAT:
@@ -206,8 +214,8 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
         ending_by_slurm(core);
         break;
     case WIRE_ARRIVED:
-        if (current) {
-            plan_on_arrived(core, message);
+        for (uint32_t i = 0; i < message->arrivals.count && current; i++) {
+            plan_on_arrived(core, message, &message->arrivals.list[i]);
         }
         break;
     case WIRE_READY:
@@ -222,8 +230,8 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
         break;
     case WIRE_COMMITTED:
         leader->committed_once = true; /* whichever epoch it was in */
-        if (current) {
-            reload_on_committed(core, message);
+        for (uint32_t i = 0; i < message->commits.count && current; i++) {
+            reload_on_committed(core, message, &message->commits.list[i]);
         }
         break;
     case WIRE_FINISHED:
@@ -236,26 +244,60 @@ void leader_on_message(struct core *core, const struct wire_message *message) {
     }
 }
 
+/* The newest epoch whose seats all of them (or one, `peer`) know, and this leader too; 0: but those of the first
+ * start. */
+static uint64_t common_base(const struct core *core, uint32_t peer) {
+    const struct leader *leader = core->leader;
+    uint64_t base = core->epoch;
+    for (uint32_t i = 0; i < leader->member_count; i++) {
+        const struct lead_member *member = &leader->members[i];
+        if (!member->alive || member->id == core->self || (peer != WIRE_NONE && member->id != peer)) {
+            continue;
+        }
+        base = member->epoch < base ? member->epoch : base;
+        if (member->epoch < leader->known_from || member->epoch > core->epoch) {
+            return 0; /* of a leader before: what that epoch was nobody has told us */
+        }
+    }
+    return base;
+}
+
 void leader_send_stop(struct core *core, uint32_t peer) {
     struct leader *leader = core->leader;
+    uint64_t epoch = wire_epoch_pack(leader->view, leader->counter), base = common_base(core, peer);
     struct wire_message message = { .type = WIRE_STOP,
-                                    .epoch = wire_epoch_pack(leader->view, leader->counter),
+                                    .epoch = epoch,
                                     .stop = { .ordinal = leader->ordinal,
                                               .generation = leader->generation,
                                               .rank_count = core->rank_count,
-                                              .seats = core->seats,
-                                              .member_count = core->view.members.count,
-                                              .members = core->view.members.ids,
+                                              .base = base,
+                                              .changed = leader->moved,
+                                              .seats = leader->moved_seats,
                                               .committed_once = leader->committed_once,
                                               .restarts = leader->restarts } };
-    if (peer != WIRE_NONE) {
-        emit_send(core, peer, &message);
-        return;
+    if (core->epoch == 0) {
+        seating_fill_first(core, core->seats);
     }
     for (uint32_t rank = 0; rank < core->rank_count; rank++) {
-        core->seats[rank] = leader->ranks[rank].seat;
+        struct lead_rank *at = &leader->ranks[rank];
+        if (peer == WIRE_NONE && memcmp(&core->seats[rank], &at->seat, sizeof at->seat) != 0) {
+            core->seats[rank] = at->seat;
+            at->moved = epoch;
+        }
+        if (at->moved > base) {
+            leader->moved_seats[message.stop.changed_count] = core->seats[rank];
+            leader->moved[message.stop.changed_count++] = rank;
+        }
     }
-    emit_to_all(core, &message);
+    if (base >> 32 != epoch >> 32 && epoch >> 32 > 1) { /* else they know the view */
+        message.stop.member_count = core->view.members.count;
+        message.stop.members = core->view.members.ids;
+    }
+    if (peer != WIRE_NONE) {
+        emit_send(core, peer, &message);
+    } else {
+        emit_to_all(core, &message);
+    }
 }
 
 /* Everybody's silence is judged at once; after a stall of our own nobody is, for one dead-after. */
@@ -263,17 +305,23 @@ static void check_silence(struct core *core) {
     struct leader *leader = core->leader;
     uint64_t dead_after_ns = core->config.dead_after_ns;
     /* Who cannot lead cannot know either whether they are silent or we are cut off. */
-    leader->stalled =
-        core->now_ns - core->ticked_ns > dead_after_ns / 2 || (leader->phase < LEAD_ENDING && !quorum_leads(core));
+    leader->stalled = core->now_ns - core->ticked_ns > dead_after_ns / 2 || core->now_ns < core->listens_ns ||
+                      (leader->phase < LEAD_ENDING && !quorum_leads(core));
+    leader->floor_ns = leader->stalled ? core->now_ns : leader->floor_ns;
+    if (core->now_ns < leader->silence_ns || leader->stalled || leader->muster_ns != CORE_NEVER) {
+        return;
+    }
+    leader->silence_ns = core->now_ns + dead_after_ns;
     for (uint32_t i = 0; i < leader->member_count; i++) {
         struct lead_member *member = &leader->members[i];
-        if (!member->alive || !member->joined || member->id == core->self || leader->muster_ns != CORE_NEVER) {
+        if (!member->alive || !member->joined || member->id == core->self) {
             continue;
         }
-        if (leader->stalled) {
-            member->heard_ns = core->now_ns;
-        } else if (core->now_ns - member->heard_ns >= dead_after_ns) {
-            leader_lose_member(core, member, WIRE_CAUSE_SILENT, core->now_ns - member->heard_ns);
+        uint64_t heard_ns = member->heard_ns > leader->floor_ns ? member->heard_ns : leader->floor_ns;
+        if (core->now_ns - heard_ns >= dead_after_ns) {
+            leader_lose_member(core, member, WIRE_CAUSE_SILENT, core->now_ns - heard_ns);
+        } else if (heard_ns + dead_after_ns < leader->silence_ns) {
+            leader->silence_ns = heard_ns + dead_after_ns;
         }
     }
 }
@@ -309,12 +357,13 @@ static void start_again(struct core *core) {
 
 static void announce_new(struct core *core) {
     struct leader *leader = core->leader;
-    for (uint32_t i = 0; i < leader->member_count; i++) {
+    for (uint32_t i = 0; i < leader->member_count && leader->has_news; i++) {
         if (leader->members[i].is_new) {
             leader->members[i].is_new = false;
             report_spare(core, leader->members[i].node, "a new helper has joined");
         }
     }
+    leader->has_news = false;
 }
 
 static void settle(struct core *core) {
@@ -327,9 +376,10 @@ static void settle(struct core *core) {
         return;
     }
     leader->blocked = false;
-    /* One STOP a step: a second one would change what the first has borrowed. */
-    for (uint32_t i = 0; i < leader->member_count; i++) {
-        if (leader->members[i].wants_stop && leader->members[i].alive && !leader->epoch_wanted) {
+    /* One STOP a step: a second one would change what the first has borrowed. None before the first epoch. */
+    for (uint32_t i = 0; i < leader->member_count && leader->has_news; i++) {
+        if (leader->members[i].wants_stop && leader->phase != LEAD_ASSEMBLING && leader->members[i].alive &&
+            !leader->epoch_wanted) {
             leader_send_stop(core, leader->members[i].id);
         }
         leader->members[i].wants_stop = false;
@@ -402,16 +452,9 @@ uint64_t leader_next_deadline(const struct core *core) {
     deadline = judged < deadline ? judged : deadline;
     deadline = leader->linger_ns < deadline ? leader->linger_ns : deadline;
     deadline = leader->waited_ns < deadline ? leader->waited_ns : deadline;
-    uint64_t dead_after_ns = core->config.dead_after_ns;
     /* A tick of its own, so that a stall of this process can be told from the silence of others. */
     uint64_t own = core->ticked_ns + core->config.heartbeat_ns;
     deadline = own < deadline ? own : deadline;
-    for (uint32_t i = 0; i < leader->member_count; i++) {
-        const struct lead_member *member = &leader->members[i];
-        if (member->alive && member->joined && member->id != core->self && leader->muster_ns == CORE_NEVER &&
-            member->heard_ns + dead_after_ns < deadline) {
-            deadline = member->heard_ns + dead_after_ns;
-        }
-    }
-    return deadline;
+    bool judges = leader->muster_ns == CORE_NEVER && !leader->stalled && leader->silence_ns > core->now_ns;
+    return judges && leader->silence_ns < deadline ? leader->silence_ns : deadline;
 }

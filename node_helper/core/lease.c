@@ -9,6 +9,7 @@
 #define ASKS_MAX 3u /* heartbeats out of turn between two */
 
 void lease_send(struct core *core) {
+    member_flush(core, true);
     bool strays = core->view.promised > VIEW_BALLOT_LEADER;
     struct wire_message message = { .type = WIRE_HEARTBEAT,
                                     .heartbeat = { .sent_ns = core->now_ns,
@@ -86,13 +87,17 @@ static bool is_alone(const struct core *core) {
     return leader == NULL || (leader->quorum_end_ns != CORE_NEVER && !assembles);
 }
 
-/* The whole step may have been suspended: the answer to a heartbeat of now tells, and nobody runs for leader so long.
- */
+/* The whole step may have been suspended: the answer to a heartbeat of now tells. The other nodes, the leader's too,
+ * may be let go some seconds later: so long nobody runs for leader, and the leader judges nobody. Time that was slept
+ * through has not been waited. */
 void lease_after_stall(struct core *core) {
     uint64_t dead_after_ns = core->config.dead_after_ns;
+    bool was_suspended = core->now_ns - core->ticked_ns > dead_after_ns;
     core->patience_ns = core->now_ns + core->config.heartbeat_ns;
     core->heartbeat_next_ns = core->leader == NULL ? core->now_ns : core->heartbeat_next_ns;
-    view_be_patient(&core->view, core->now_ns + dead_after_ns);
+    core->listens_ns = core->now_ns + (was_suspended ? CORE_RESUMED_NS : 0);
+    core->held_ns = core->held_ns != CORE_NEVER ? core->now_ns : CORE_NEVER;
+    view_be_patient(&core->view, core->listens_ns + dead_after_ns);
 }
 
 static uint64_t hold_ns(const struct core *core) {

@@ -29,18 +29,6 @@ tests_unit_test_view_SOURCES = tests/unit/test_view.c tests/unit/test_seed.h
 tests_unit_test_view_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_view_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la $(CMOCKA_LIBS)
 
-# Random faults against real cores; a seed that finds a bug becomes a scenario (tests/scenario/*.txt).
-check_PROGRAMS += tests/scenario/random
-TESTS += tests/scenario/random
-tests_scenario_random_SOURCES = \
-	tests/scenario/random.c \
-	tests/scenario/sim.c \
-	tests/scenario/sim.h \
-	tests/scenario/sim_check.c \
-	tests/scenario/sim_net.c \
-	tests/scenario/sim_program.c
-tests_scenario_random_LDADD = node_helper/core/libcore.la node_helper/wire/libwire.la
-
 # Every scenario: commands and the transcript that they must give.
 check_PROGRAMS += tests/scenario/run
 TESTS += tests/scenario/run

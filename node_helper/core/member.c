@@ -9,6 +9,7 @@
 void member_reset_epoch(struct member_slot *slot) {
     slot->pulling = false;
     slot->committed = false;
+    slot->commit_due = slot->arrival_due = slot->is_new = false;
 }
 
 /* What a call under way gets when its world has ended; recover goes on waiting. */
@@ -23,7 +24,8 @@ static void interrupt_call(struct core *core, uint32_t index) {
 }
 
 static void start_slot(struct core *core, uint32_t index, uint32_t rank, uint32_t incarnation) {
-    core->slots[index] = (struct member_slot){ .rank = rank, .incarnation = incarnation, .alive = true };
+    core->slots[index] =
+        (struct member_slot){ .rank = rank, .incarnation = incarnation, .alive = true, .is_new = true };
     emit_slot(core, CORE_ACTION_START, index);
 }
 
@@ -53,6 +55,7 @@ static void seat_slot(struct core *core, uint32_t index, uint32_t rank, uint32_t
     }
     if (slot->rank == WIRE_NONE && slot->alive) {
         slot->rank = rank;
+        slot->attach_told = false;
         emit_slot(core, CORE_ACTION_PROMOTE, index);
     } else if (slot->alive) {
         interrupt_call(core, index);
@@ -63,9 +66,26 @@ static void seat_slot(struct core *core, uint32_t index, uint32_t rank, uint32_t
     member_report(core, index);
 }
 
+static void take_seats(struct core *core, const struct wire_stop *stop) {
+    if (stop->base == 0) {
+        seating_fill_first(core, core->seats);
+    }
+    for (uint32_t i = 0; i < stop->changed_count; i++) {
+        core->seats[stop->changed[i]] = stop->seats[i];
+    }
+    for (uint32_t i = 0; i < stop->member_count; i++) {
+        core->members[i] = stop->members[i];
+    }
+    /* The first view is that of the roll call. */
+    core->view_count = stop->member_count > 0 ? stop->member_count
+                       : core->view_count > 0 ? core->view_count
+                                              : core->node_count;
+}
+
 static void on_stop(struct core *core, const struct wire_message *message) {
     const struct wire_stop *stop = &message->stop;
-    if (message->epoch < core->epoch || stop->rank_count != core->rank_count || stop->member_count > core->node_count) {
+    if (message->epoch < core->epoch || stop->base > core->epoch || stop->rank_count != core->rank_count ||
+        stop->member_count > core->node_count) {
         return;
     }
     core->epoch = message->epoch;
@@ -74,13 +94,7 @@ static void on_stop(struct core *core, const struct wire_message *message) {
     core->generation = stop->generation;
     core->committed_once = core->committed_once || stop->committed_once;
     core->restarts = stop->restarts;
-    for (uint32_t rank = 0; rank < core->rank_count; rank++) {
-        core->seats[rank] = stop->seats[rank];
-    }
-    core->view_count = stop->member_count;
-    for (uint32_t i = 0; i < stop->member_count; i++) {
-        core->members[i] = stop->members[i];
-    }
+    take_seats(core, stop);
     emit(core, CORE_ACTION_EPOCH);
     for (uint32_t slot = 0; slot < core->slot_count; slot++) {
         uint32_t rank = 0;

@@ -14,19 +14,82 @@ static void send_rank_step(struct core *core, enum wire_type type, const struct 
     emit_to_leader(core, &message);
 }
 
-static void send_arrived(struct core *core, const struct member_slot *slot) {
-    struct wire_message message = { .type = WIRE_ARRIVED,
-                                    .arrived = { .rank = slot->rank,
-                                                 .incarnation = slot->incarnation,
-                                                 .has_state = slot->has_state,
-                                                 .is_out_of_reach = core->is_out_of_reach,
-                                                 .step = slot->step,
-                                                 .layout = { slot->layout[0], slot->layout[1] } } };
-    emit_to_leader(core, &message);
+/* The leader can do nothing with a part of a node's ranks: those that have lived on are told of together, and so are
+ * those that were started. With the next heartbeat at the latest, and before anything is said that may hang on it. */
+static bool are_waited_for(const struct core *core, bool new_ones) {
+    for (uint32_t i = 0; i < core->slot_count; i++) {
+        const struct member_slot *slot = &core->slots[i];
+        if (slot->alive && slot->rank != WIRE_NONE && slot->is_new == new_ones && slot->call != MEMBER_CALL_RECOVER) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void send_arrivals(struct core *core, bool all) {
+    bool wait[2] = { !all && are_waited_for(core, false), !all && are_waited_for(core, true) };
+    struct wire_message message = { .type = WIRE_ARRIVED, .arrivals = { .list = core->arrivals } };
+    for (uint32_t i = 0; i < core->slot_count; i++) {
+        struct member_slot *slot = &core->slots[i];
+        if (!slot->arrival_due || wait[slot->is_new]) {
+            continue;
+        }
+        slot->arrival_due = false;
+        core->arrivals[message.arrivals.count++] =
+            (struct wire_arrived){ .rank = slot->rank,
+                                   .incarnation = slot->incarnation,
+                                   .has_state = slot->has_state,
+                                   .is_out_of_reach = core->is_out_of_reach,
+                                   .step = slot->step,
+                                   .layout = { slot->layout[0], slot->layout[1] } };
+    }
+    if (message.arrivals.count > 0) {
+        core->arrivals_said = core->leader_id != core->self;
+        emit_to_leader(core, &message);
+    }
+}
+
+static void send_commits(struct core *core, bool all) {
+    struct wire_message message = { .type = WIRE_COMMITTED, .commits = { .list = core->commits } };
+    for (uint32_t i = 0; i < core->slot_count; i++) {
+        const struct member_slot *slot = &core->slots[i];
+        if (!all && slot->alive && slot->rank != WIRE_NONE && !slot->committed) {
+            return;
+        }
+    }
+    for (uint32_t i = 0; i < core->slot_count; i++) {
+        struct member_slot *slot = &core->slots[i];
+        if (slot->commit_due) {
+            slot->commit_due = false;
+            core->commits[message.commits.count++] =
+                (struct wire_commit){ .rank = slot->rank, .incarnation = slot->incarnation };
+        }
+    }
+    if (message.commits.count > 0) {
+        core->commits_said = core->leader_id != core->self;
+        emit_to_leader(core, &message);
+    }
+}
+
+void member_flush(struct core *core, bool all) {
+    if (!core->has_due) {
+        return;
+    }
+    if (!core->commits_said) {
+        send_commits(core, all || core->leader != NULL);
+    }
+    if (!core->arrivals_said) {
+        send_arrivals(core, all || core->leader != NULL);
+    }
+    core->has_due = false;
+    for (uint32_t i = 0; i < core->slot_count; i++) {
+        core->has_due = core->has_due || core->slots[i].arrival_due || core->slots[i].commit_due;
+    }
 }
 
 static void send_loss(struct core *core, struct member_slot *slot) {
     slot->ended_reported = true;
+    member_flush(core, true);
     struct wire_message message = { .type = WIRE_LOSS, .loss = slot->end };
     message.loss.rank = slot->rank;
     message.loss.incarnation = slot->incarnation; /* also of one that was killed */
@@ -67,10 +130,10 @@ void member_report(struct core *core, uint32_t index) {
         }
         return;
     }
-    if (slot->committed) {
-        send_rank_step(core, WIRE_COMMITTED, slot, index, 0);
-    }
-    if (slot->attached) {
+    slot->commit_due = slot->committed && slot->rank != WIRE_NONE;
+    core->has_due = true;
+    if (slot->attached && !slot->attach_told) {
+        slot->attach_told = true;
         send_rank_step(core, WIRE_ATTACHED, slot, index, 0);
     }
     if (slot->rank == WIRE_NONE) {
@@ -79,9 +142,8 @@ void member_report(struct core *core, uint32_t index) {
     if (slot->stays) {
         send_rank_step(core, WIRE_STAYS, slot, index, 0);
     }
-    if (slot->call == MEMBER_CALL_RECOVER) {
-        send_arrived(core, slot);
-    } else if (slot->call == MEMBER_CALL_RELOADED) {
+    slot->arrival_due = slot->call == MEMBER_CALL_RECOVER;
+    if (slot->call == MEMBER_CALL_RELOADED) {
         send_rank_step(core, WIRE_RELOADED, slot, index, 0);
     } else if (slot->call == MEMBER_CALL_FINISH) {
         send_rank_step(core, WIRE_FINISHED, slot, index, 0);
@@ -94,7 +156,7 @@ static void on_ended(struct core *core, struct member_slot *slot, const struct c
     }
     slot->alive = false;
     slot->call = MEMBER_CALL_NONE;
-    slot->pulling = false;
+    slot->pulling = slot->arrival_due = false;
     slot->end = (struct wire_loss){
         .incarnation = event->incarnation, .cause = event->cause, .detail = event->detail, .attached = slot->attached
     };
@@ -111,9 +173,8 @@ static void on_arrived(struct core *core, struct member_slot *slot, const struct
     slot->step = event->step;
     slot->layout[0] = event->layout[0];
     slot->layout[1] = event->layout[1];
-    if (slot->rank != WIRE_NONE) {
-        send_arrived(core, slot);
-    }
+    slot->arrival_due = slot->rank != WIRE_NONE;
+    core->has_due = true;
 }
 
 static void on_collective(struct core *core, struct member_slot *slot, const struct core_event *event) {
@@ -163,7 +224,7 @@ void member_on_program(struct core *core, const struct core_event *event) {
     }
     switch (event->type) {
     case CORE_EVENT_ATTACHED:
-        slot->attached = true;
+        slot->attached = slot->attach_told = true;
         send_rank_step(core, WIRE_ATTACHED, slot, event->slot, 0);
         break;
     case CORE_EVENT_STAYS:
@@ -190,7 +251,7 @@ void member_on_program(struct core *core, const struct core_event *event) {
             slot->committed = true;
             core->committed_once = true;
             slot->step = event->step;
-            send_rank_step(core, WIRE_COMMITTED, slot, event->slot, 0);
+            slot->commit_due = core->has_due = true;
         }
         break;
     case CORE_EVENT_SLOT_ENDED:

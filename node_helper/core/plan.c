@@ -17,6 +17,32 @@ struct lead_rank *plan_current_rank(struct core *core, const struct wire_message
     return same ? found : NULL;
 }
 
+bool plan_is_done_by_all(struct core *core, bool (*is_done)(const struct lead_rank *rank)) {
+    struct leader *leader = core->leader;
+    if (!is_done(&leader->ranks[leader->awaited])) {
+        return false;
+    }
+    for (uint32_t i = 0; i < core->rank_count; i++) {
+        if (!is_done(&leader->ranks[i])) {
+            leader->awaited = i;
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_arrived(const struct lead_rank *rank) {
+    return rank->arrived;
+}
+
+static bool has_survived(const struct lead_rank *rank) {
+    return rank->arrived || rank->newcomer;
+}
+
+static bool needs_no_pull(const struct lead_rank *rank) {
+    return !rank->pulls || rank->ready;
+}
+
 void plan_begin_gathering(struct core *core) {
     struct leader *leader = core->leader;
     leader->phase = LEAD_GATHERING;
@@ -185,9 +211,9 @@ static void make_plan(struct core *core) {
     seating_warm(core);
 }
 
-void plan_on_arrived(struct core *core, const struct wire_message *message) {
+void plan_on_arrived(struct core *core, const struct wire_message *message, const struct wire_arrived *arrived) {
     struct leader *leader = core->leader;
-    struct lead_rank *rank = plan_current_rank(core, message, message->arrived.rank, message->arrived.incarnation);
+    struct lead_rank *rank = plan_current_rank(core, message, arrived->rank, arrived->incarnation);
     if (rank == NULL) {
         return;
     }
@@ -203,21 +229,15 @@ void plan_on_arrived(struct core *core, const struct wire_message *message) {
         return;
     }
     rank->arrived = true;
-    rank->has_state = message->arrived.has_state;
-    rank->is_out_of_reach = message->arrived.is_out_of_reach;
-    rank->step = message->arrived.step;
-    rank->layout[0] = message->arrived.layout[0];
-    rank->layout[1] = message->arrived.layout[1];
-    bool all = true;
-    bool survivors = true;
-    for (uint32_t i = 0; i < core->rank_count; i++) {
-        all = all && leader->ranks[i].arrived;
-        survivors = survivors && (leader->ranks[i].arrived || leader->ranks[i].newcomer);
+    rank->has_state = arrived->has_state;
+    rank->is_out_of_reach = arrived->is_out_of_reach;
+    rank->step = arrived->step;
+    rank->layout[0] = arrived->layout[0];
+    rank->layout[1] = arrived->layout[1];
+    if (leader->survivors_ns == 0) {
+        leader->survivors_ns = plan_is_done_by_all(core, has_survived) ? core->now_ns : 0;
     }
-    if (survivors && leader->survivors_ns == 0) {
-        leader->survivors_ns = core->now_ns;
-    }
-    if (all) {
+    if (leader->survivors_ns != 0 && plan_is_done_by_all(core, has_arrived)) {
         make_plan(core);
     }
 }
@@ -232,10 +252,8 @@ void plan_on_ready(struct core *core, const struct wire_message *message) {
     rank->has_state = true;
     rank->step = leader->resume_step;
     leader->pulled_bytes += message->rank_step.bytes;
-    for (uint32_t i = 0; i < core->rank_count; i++) {
-        if (leader->ranks[i].pulls && !leader->ranks[i].ready) {
-            return;
-        }
+    if (!plan_is_done_by_all(core, needs_no_pull)) {
+        return;
     }
     if (leader->reserve != WIRE_NONE) {
         leader->reserve = WIRE_NONE;

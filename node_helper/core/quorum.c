@@ -7,9 +7,12 @@
 #include "node_helper/core/core_internal.h"
 
 #define PAUSE_NS_PER_MEMBER 500u /* looking at all of them takes a hundredth of that */
+#define ECHOES_PART 16u          /* so many a round, while there is little time left */
 
-void quorum_on_heartbeat(struct lead_member *member, const struct wire_heartbeat *heartbeat) {
+void quorum_on_heartbeat(struct leader *leader, struct lead_member *member, const struct wire_heartbeat *heartbeat) {
     member->strays = heartbeat->leader_ns == WIRE_NOT_FOLLOWING;
+    leader->settled_view = member->strays ? 0 : leader->settled_view;
+    leader->echoes++;
     if (!member->strays && heartbeat->leader_ns > member->echo_ns) {
         member->echo_ns = heartbeat->leader_ns;
     }
@@ -57,9 +60,11 @@ void quorum_renew(struct core *core) {
     struct leader *leader = core->leader;
     uint64_t dead_after_ns = core->config.dead_after_ns;
     bool is_short = leader->quorum_end_ns < core->now_ns + dead_after_ns / 2;
-    if (core->now_ns < leader->renew_ns && !is_short) {
+    bool is_worth_it = is_short && leader->echoes > core->view.members.count / ECHOES_PART;
+    if (core->now_ns < leader->renew_ns && !is_worth_it) {
         return;
     }
+    leader->echoes = 0;
     leader->renew_ns = core->now_ns + (uint64_t)core->view.members.count * PAUSE_NS_PER_MEMBER;
     uint64_t stamp_ns = echoed_ns(core);
     if (stamp_ns == CORE_NEVER) {

@@ -4,6 +4,14 @@
  */
 #include "node_helper/core/core_internal.h"
 
+static bool has_reloaded(const struct lead_rank *rank) {
+    return rank->reloaded;
+}
+
+static bool has_committed(const struct lead_rank *rank) {
+    return rank->committed;
+}
+
 void reload_on_reloaded(struct core *core, const struct wire_message *message) {
     struct leader *leader = core->leader;
     struct lead_rank *rank = plan_current_rank(core, message, message->rank_step.rank, message->rank_step.incarnation);
@@ -12,12 +20,12 @@ void reload_on_reloaded(struct core *core, const struct wire_message *message) {
     }
     rank->reloaded = true;
     rank->step = message->rank_step.step;
+    if (!plan_is_done_by_all(core, has_reloaded)) {
+        return;
+    }
     struct wire_message answer = { .type = WIRE_RELOAD_RESULT,
                                    .reload_result = { .ok = true, .step = leader->ranks[0].step } };
     for (uint32_t i = 0; i < core->rank_count; i++) {
-        if (!leader->ranks[i].reloaded) {
-            return;
-        }
         if (leader->ranks[i].step != leader->ranks[0].step && answer.reload_result.ok) {
             answer.reload_result = (struct wire_reload_result){ .rank_b = i,
                                                                 .step_a = leader->ranks[0].step,
@@ -36,18 +44,16 @@ void reload_on_reloaded(struct core *core, const struct wire_message *message) {
     emit_to_all(core, &answer);
 }
 
-void reload_on_committed(struct core *core, const struct wire_message *message) {
+void reload_on_committed(struct core *core, const struct wire_message *message, const struct wire_commit *commit) {
     struct leader *leader = core->leader;
-    struct lead_rank *rank = plan_current_rank(core, message, message->rank_step.rank, message->rank_step.incarnation);
+    struct lead_rank *rank = plan_current_rank(core, message, commit->rank, commit->incarnation);
     if (rank == NULL || leader->phase != LEAD_RUNNING || rank->committed) {
         return;
     }
     leader->committed_once = true;
     rank->committed = true;
-    for (uint32_t i = 0; i < core->rank_count; i++) {
-        if (!leader->ranks[i].committed) {
-            return;
-        }
+    if (!plan_is_done_by_all(core, has_committed)) {
+        return;
     }
     leader->restarts = 0;
     if (leader->ordinal > 1 && leader->recovering) {

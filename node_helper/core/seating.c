@@ -4,6 +4,19 @@
  * when there is none. A rank that could get its state from nobody goes to a spare at once: most likely its node cannot.
  */
 #include "node_helper/core/core_internal.h"
+#include "node_helper/wire/wire_helper.h"
+
+void seating_fill_first(const struct core *core, struct wire_seat *ret_seats) {
+    const struct leader *room = core->leader_room;
+    uint32_t rank = 0;
+    for (uint32_t i = 0; i < core->config.active_nodes; i++) {
+        for (uint32_t s = 0; s < room->members[i].slot_count; s++) {
+            ret_seats[rank++] = (struct wire_seat){ .helper = wire_helper_id(i, core->node_count, core->first_node),
+                                                    .slot = s,
+                                                    .incarnation = 1 };
+        }
+    }
+}
 
 void seating_first(struct core *core) {
     struct leader *leader = core->leader;
@@ -87,8 +100,10 @@ static bool was_lost_by(const struct leader *leader, const struct lead_rank *los
 static bool place(struct leader *leader, uint32_t rank, uint32_t respawn_max) {
     struct lead_rank *lost = &leader->ranks[rank];
     struct lead_member *home = leader_member(leader, lost->seat.helper);
-    bool at_home = home != NULL && home->alive;
     uint32_t home_slot = lost->seat.slot;
+    uint32_t sits_there = home != NULL && home->alive ? leader->slots[home->slot_first + home_slot].rank : WIRE_NONE;
+    /* To a new leader two ranks may have claimed one slot: who has lost it has no home any more. */
+    bool at_home = home != NULL && home->alive && (sits_there == rank || sits_there == WIRE_NONE);
     uint32_t other = 0;
     uint32_t other_slot = 0;
     seating_free(leader, rank);

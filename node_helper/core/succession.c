@@ -139,8 +139,12 @@ static bool someone_strays(const struct core *core) {
 bool succession_settle(struct core *core) {
     struct view_output output;
     bool is_view = false;
+    if (core->leader->settled_view == core->view.number) {
+        return true;
+    }
     uint32_t count = list_living(core, &is_view);
     if (is_view && !someone_strays(core)) {
+        core->leader->settled_view = core->view.number;
         return true;
     }
     view_propose(&core->view, core->now_ns, core->leader->view_ids, count, &output);

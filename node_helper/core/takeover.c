@@ -3,6 +3,8 @@
  * while. Ranks whose helper is not in the new view are lost, and an epoch begins in which they start again. Where no
  * rank is lost, and all have committed in the last epoch, it goes on: they need not know that the leader was lost.
  */
+#include <string.h>
+
 #include "node_helper/core/core_internal.h"
 
 #define SERIALS_PER_VIEW 65536u /* of a slot */
@@ -16,7 +18,7 @@ static void fill_members(struct core *core) {
         member->joined = member->id == core->self || !member->alive;
         member->warmed = member->was_spare = member->node >= core->config.active_nodes;
         member->is_new = member->wants_stop = member->strays = false;
-        member->echo_ns = 0;
+        member->echo_ns = member->epoch = 0;
         member->heard_ns = core->now_ns;
         for (uint32_t s = 0; s < member->slot_count; s++) {
             leader->slots[member->slot_first + s] = (struct lead_slot){ .rank = WIRE_NONE };
@@ -46,6 +48,12 @@ static void fill_ranks(struct core *core) {
     if (core->epoch == 0) {
         fill_first_seats(core);
     }
+    seating_fill_first(core, leader->moved_seats);
+    for (uint32_t rank = 0; rank < core->rank_count; rank++) {
+        bool has_moved = memcmp(&leader->moved_seats[rank], &core->seats[rank], sizeof(struct wire_seat)) != 0;
+        leader->ranks[rank].moved = has_moved ? core->epoch : 0;
+    }
+    leader->known_from = core->epoch;
 }
 
 static void unseat(struct core *core, uint32_t rank) {
@@ -142,6 +150,7 @@ void takeover_begin(struct core *core) {
     leader->muster_ns = core->now_ns + core->config.dead_after_ns / 2;
     for (uint32_t slot = 0; slot < core->slot_count; slot++) {
         member_send_slot(core, slot);
+        core->slots[slot].attach_told = false;
         member_report(core, slot); /* as the others do when they connect */
     }
     member_send_ending(core);
@@ -153,6 +162,7 @@ void takeover_end_muster(struct core *core) {
         leader->members[i].joined = true; /* its silence is judged from now on */
     }
     leader->muster_ns = CORE_NEVER;
+    leader->silence_ns = 0;
 }
 
 /* Every rank is where we know it, in the epoch that we know; it has committed there, or uses no library; and nobody
@@ -178,6 +188,7 @@ static void tell_the_rankless(struct core *core) {
             has_rank = has_rank || leader->slots[member->slot_first + s].rank != WIRE_NONE;
         }
         member->wants_stop = !has_rank && member->alive && member->id != core->self;
+        leader->has_news = true;
     }
 }
 

@@ -165,10 +165,14 @@ static void dispatch(struct shell *shell, const struct wire_message *message) {
         shell_event(shell, &(struct core_event){ .type = CORE_EVENT_UNSETTLED });
         return;
     case WIRE_ARRIVED:
-        tables_on_arrived(shell, message->arrived.rank, message->arrived.has_state);
+        for (uint32_t i = 0; i < message->arrivals.count; i++) {
+            tables_on_arrived(shell, message->arrivals.list[i].rank, message->arrivals.list[i].has_state);
+        }
         break;
     case WIRE_COMMITTED:
-        tables_on_committed(shell, message->rank_step.rank);
+        for (uint32_t i = 0; i < message->commits.count; i++) {
+            tables_on_committed(shell, message->commits.list[i].rank);
+        }
         break;
     default:
         break;

@@ -37,6 +37,11 @@ bool wire_decode_bool(struct wire_reader *reader);
 /* `count` numbers that must be strictly ascending (ranks, helper ids). */
 void wire_encode_ascending(struct wire_writer *writer, const uint32_t *values, uint32_t count);
 const uint32_t *wire_decode_ascending(struct wire_decoder *decoder, uint32_t count);
+/* The same, as runs of numbers that follow each other: u32 run count, then u32 first and u32 count of each. */
+void wire_encode_runs(struct wire_writer *writer, const uint32_t *values, uint32_t count);
+/* `count` numbers below bound, in runs; room for them must have been reserved. */
+bool wire_skip_runs(struct wire_reader *reader, uint32_t count); /* false: they are not so many */
+const uint32_t *wire_decode_runs(struct wire_decoder *decoder, uint32_t count, uint32_t bound);
 /* True for a run of strings "NAME=value" or "NAME", each ended by a NUL, each NAME not empty. */
 bool wire_environment_valid(const uint8_t *bytes, size_t count);
 
@@ -46,10 +51,10 @@ wire_encode_fn wire_hello_encode, wire_roster_encode, wire_report_encode, wire_u
 wire_decode_fn wire_hello_decode, wire_roster_decode, wire_report_decode, wire_usage_decode, wire_heartbeat_decode,
     wire_end_decode;
 /* wire_recovery.c */
-wire_encode_fn wire_loss_encode, wire_stop_encode, wire_arrived_encode, wire_plan_encode, wire_rank_step_encode,
-    wire_reload_result_encode;
-wire_decode_fn wire_loss_decode, wire_stop_decode, wire_arrived_decode, wire_plan_decode, wire_rank_step_decode,
-    wire_reload_result_decode;
+wire_encode_fn wire_loss_encode, wire_stop_encode, wire_arrivals_encode, wire_plan_encode, wire_commits_encode,
+    wire_rank_step_encode, wire_reload_result_encode;
+wire_decode_fn wire_loss_decode, wire_stop_decode, wire_arrivals_decode, wire_plan_decode, wire_commits_decode,
+    wire_rank_step_decode, wire_reload_result_decode;
 /* wire_view.c */
 wire_encode_fn wire_view_encode, wire_slot_encode;
 wire_decode_fn wire_view_decode, wire_slot_decode;

@@ -41,13 +41,13 @@ static const struct codec codecs[WIRE_TYPE_COUNT] = {
     [WIRE_HEARTBEAT_ACK] = PAYLOAD(heartbeat),
     [WIRE_LOSS] = PAYLOAD(loss),
     [WIRE_STOP] = PAYLOAD(stop),
-    [WIRE_ARRIVED] = PAYLOAD(arrived),
+    [WIRE_ARRIVED] = PAYLOAD(arrivals),
     [WIRE_PLAN] = PAYLOAD(plan),
     [WIRE_READY] = PAYLOAD(rank_step),
     [WIRE_GO] = { encode_nothing, decode_nothing },
     [WIRE_RELOADED] = PAYLOAD(rank_step),
     [WIRE_RELOAD_RESULT] = PAYLOAD(reload_result),
-    [WIRE_COMMITTED] = PAYLOAD(rank_step),
+    [WIRE_COMMITTED] = PAYLOAD(commits),
     [WIRE_FINISHED] = PAYLOAD(rank_step),
     [WIRE_END] = PAYLOAD(end),
     [WIRE_WARM] = { encode_nothing, decode_nothing },
@@ -236,6 +236,59 @@ const uint32_t *wire_decode_ascending(struct wire_decoder *decoder, uint32_t cou
         if (i > 0 && values[i] <= values[i - 1]) {
             decoder->reader.failed = true;
         }
+    }
+    return values;
+}
+
+void wire_encode_runs(struct wire_writer *writer, const uint32_t *values, uint32_t count) {
+    uint32_t run_count = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (i > 0 && values[i] <= values[i - 1]) {
+            writer->failed = true;
+        }
+        run_count += i == 0 || values[i] != values[i - 1] + 1;
+    }
+    wire_write_u32(writer, run_count);
+    for (uint32_t i = 0, first = 0; i < count; i++) {
+        if (i + 1 == count || values[i + 1] != values[i] + 1) {
+            wire_write_u32(writer, values[first]);
+            wire_write_u32(writer, i + 1 - first);
+            first = i + 1;
+        }
+    }
+}
+
+bool wire_skip_runs(struct wire_reader *reader, uint32_t count) {
+    uint32_t run_count = wire_decode_count(reader, count, 2 * sizeof(uint32_t));
+    uint64_t total = 0;
+
+    for (uint32_t i = 0; i < run_count && !reader->failed; i++) {
+        (void)wire_read_u32(reader);
+        total += wire_read_u32(reader);
+    }
+    return !reader->failed && total == count;
+}
+
+const uint32_t *wire_decode_runs(struct wire_decoder *decoder, uint32_t count, uint32_t bound) {
+    struct wire_reader *reader = &decoder->reader;
+    uint32_t *values = wire_arena_take(decoder, count, sizeof(*values));
+    uint32_t run_count = wire_decode_count(reader, count, 2 * sizeof(uint32_t)), used = 0;
+
+    for (uint32_t i = 0; i < run_count && !reader->failed; i++) {
+        uint32_t first = wire_read_u32(reader), length = wire_read_u32(reader);
+        /* Neither empty, nor one that could have been told with the run before: one encoding each. */
+        if (length == 0 || length > count - used || first >= bound || length > bound - first ||
+            (used > 0 && first <= values[used - 1] + 1)) {
+            reader->failed = true;
+            break;
+        }
+        for (uint32_t j = 0; j < length; j++) {
+            values[used++] = first + j;
+        }
+    }
+    if (used != count) {
+        reader->failed = true;
     }
     return values;
 }

@@ -51,13 +51,13 @@ enum wire_type {
     WIRE_HEARTBEAT_ACK,
     WIRE_LOSS,      /* member -> leader: a rank of mine has ended */
     WIRE_STOP,      /* leader -> all: epoch e begins: who is where */
-    WIRE_ARRIVED,   /* member -> leader: a rank of mine stands in recover */
+    WIRE_ARRIVED,   /* member -> leader: ranks of mine stand in recover */
     WIRE_PLAN,      /* leader -> all: resume step and pulls */
     WIRE_READY,     /* member -> leader: a rank of mine holds the state of the resume step */
     WIRE_GO,        /* leader -> all */
     WIRE_RELOADED,  /* member -> leader: a rank of mine has loaded its state */
     WIRE_RELOAD_RESULT, /* leader -> all */
-    WIRE_COMMITTED, /* member -> leader: first commit of a rank in this epoch */
+    WIRE_COMMITTED, /* member -> leader: first commits of ranks in this epoch */
     WIRE_FINISHED,  /* member -> leader: a rank of mine has called finish */
     WIRE_END,       /* leader -> all: the step ends */
     WIRE_WARM,      /* leader -> members with parked slots: start the parked programs */
@@ -173,19 +173,27 @@ struct wire_stop {
     uint32_t ordinal;    /* of the epoch, as users see it */
     uint32_t generation; /* how often all programs have been started again together */
     uint32_t rank_count;
-    const struct wire_seat *seats; /* by rank */
-    uint32_t member_count;         /* the view */
+    uint64_t base;       /* the seats are those of this epoch (0: of the first start), or of a later one, but for these: */
+    uint32_t changed_count;
+    const uint32_t *changed;       /* ranks, ascending */
+    const struct wire_seat *seats; /* theirs */
+    uint32_t member_count;         /* the view; 0: as in the last epoch that the receiver knows */
     const uint32_t *members;       /* helper ids, ascending */
     bool committed_once;           /* a rank has committed a step, in this epoch or before */
     uint32_t restarts;             /* recoveries in a row without progress */
 };
 
-struct wire_arrived {
+struct wire_arrived { /* one rank's */
     uint32_t rank, incarnation;
     bool has_state;
     bool is_out_of_reach; /* its helper cannot give the state to other nodes */
     uint64_t step;       /* when has_state */
     uint64_t layout[2];  /* XXH3-128 of the rank's region table (names, shards, sizes, sorted) */
+};
+
+struct wire_arrivals { /* of ranks of one node */
+    uint32_t count;
+    const struct wire_arrived *list;
 };
 
 enum wire_plan_kind { WIRE_PLAN_RESUME = 1, WIRE_PLAN_RELOAD, WIRE_PLAN_REGION_MISMATCH };
@@ -201,7 +209,14 @@ struct wire_plan {
     const uint32_t *pullers; /* ranks that must pull, ascending */
 };
 
-struct wire_rank_step { /* READY, RELOADED, COMMITTED, FINISHED, STAYS, PRESENT: rank and incarnation; ATTACHED: rank or WIRE_NONE */
+struct wire_commits { /* of ranks of one node */
+    uint32_t count;
+    const struct wire_commit {
+        uint32_t rank, incarnation;
+    } *list;
+};
+
+struct wire_rank_step { /* READY, RELOADED, FINISHED, STAYS, PRESENT: rank and incarnation; ATTACHED: rank or WIRE_NONE */
     uint32_t rank, incarnation;
     uint64_t step;
     uint64_t bytes;   /* READY: pulled */
@@ -287,9 +302,10 @@ struct wire_message {
         struct wire_heartbeat heartbeat;       /* HEARTBEAT, HEARTBEAT_ACK, PING */
         struct wire_loss loss;                 /* LOSS */
         struct wire_stop stop;                 /* STOP */
-        struct wire_arrived arrived;           /* ARRIVED */
+        struct wire_arrivals arrivals;         /* ARRIVED */
+        struct wire_commits commits;           /* COMMITTED */
         struct wire_plan plan;                 /* PLAN */
-        struct wire_rank_step rank_step;       /* READY, RELOADED, COMMITTED, FINISHED, ATTACHED, STAYS, PRESENT */
+        struct wire_rank_step rank_step;       /* READY, RELOADED, FINISHED, ATTACHED, STAYS, PRESENT */
         struct wire_reload_result reload_result;
         struct wire_end end;                   /* END, RESULT, REFUSE, EVICTED, ENDING */
         struct wire_table table;

@@ -5,6 +5,7 @@
 #include "node_helper/wire/wire_codec.h"
 
 #define SEAT_BYTES 16u /* on the wire */
+#define ARRIVED_BYTES 34u
 
 void wire_loss_encode(struct wire_writer *writer, const struct wire_message *message) {
     const struct wire_loss *loss = &message->loss;
@@ -41,10 +42,13 @@ void wire_stop_encode(struct wire_writer *writer, const struct wire_message *mes
     wire_write_u32(writer, stop->ordinal);
     wire_write_u32(writer, stop->generation);
     if (!wire_encode_count(writer, stop->rank_count, WIRE_RANKS_MAX) ||
+        !wire_encode_count(writer, stop->changed_count, stop->rank_count) ||
         !wire_encode_count(writer, stop->member_count, WIRE_NODES_MAX)) {
         return;
     }
-    for (uint32_t i = 0; i < stop->rank_count; i++) {
+    wire_write_u64(writer, stop->base);
+    wire_encode_ascending(writer, stop->changed, stop->changed_count);
+    for (uint32_t i = 0; i < stop->changed_count; i++) {
         wire_write_u32(writer, stop->seats[i].helper);
         wire_write_u32(writer, stop->seats[i].slot);
         wire_write_u32(writer, stop->seats[i].incarnation);
@@ -61,14 +65,21 @@ void wire_stop_decode(struct wire_decoder *decoder, struct wire_message *ret_mes
 
     stop->ordinal = wire_read_u32(reader);
     stop->generation = wire_read_u32(reader);
-    stop->rank_count = wire_decode_count(reader, WIRE_RANKS_MAX, SEAT_BYTES);
+    stop->rank_count = wire_read_count(reader, WIRE_RANKS_MAX);
+    stop->changed_count = wire_decode_count(reader, stop->rank_count, sizeof(uint32_t) + SEAT_BYTES);
     stop->member_count = wire_decode_count(reader, WIRE_NODES_MAX, sizeof(uint32_t));
-    if (!wire_arena_reserve(decoder, wire_arena_need(stop->rank_count, sizeof(struct wire_seat)) +
+    stop->base = wire_read_u64(reader);
+    if (!wire_arena_reserve(decoder, wire_arena_need(stop->changed_count, sizeof(uint32_t)) +
+                                         wire_arena_need(stop->changed_count, sizeof(struct wire_seat)) +
                                          wire_arena_need(stop->member_count, sizeof(uint32_t)))) {
         return;
     }
-    struct wire_seat *seats = wire_arena_take(decoder, stop->rank_count, sizeof(*seats));
-    for (uint32_t i = 0; i < stop->rank_count && !reader->failed; i++) {
+    stop->changed = wire_decode_ascending(decoder, stop->changed_count);
+    if (stop->changed_count > 0 && !reader->failed && stop->changed[stop->changed_count - 1] >= stop->rank_count) {
+        reader->failed = true;
+    }
+    struct wire_seat *seats = wire_arena_take(decoder, stop->changed_count, sizeof(*seats));
+    for (uint32_t i = 0; i < stop->changed_count && !reader->failed; i++) {
         seats[i].helper = wire_read_u32(reader);
         seats[i].slot = wire_read_u32(reader);
         seats[i].incarnation = wire_read_u32(reader);
@@ -80,29 +91,40 @@ void wire_stop_decode(struct wire_decoder *decoder, struct wire_message *ret_mes
     stop->restarts = wire_read_u32(reader);
 }
 
-void wire_arrived_encode(struct wire_writer *writer, const struct wire_message *message) {
-    const struct wire_arrived *arrived = &message->arrived;
-
-    wire_write_u32(writer, arrived->rank);
-    wire_write_u32(writer, arrived->incarnation);
-    wire_encode_bool(writer, arrived->has_state);
-    wire_encode_bool(writer, arrived->is_out_of_reach);
-    wire_write_u64(writer, arrived->step);
-    wire_write_u64(writer, arrived->layout[0]);
-    wire_write_u64(writer, arrived->layout[1]);
+void wire_arrivals_encode(struct wire_writer *writer, const struct wire_message *message) {
+    if (!wire_encode_count(writer, message->arrivals.count, WIRE_SLOTS_PER_NODE_MAX)) {
+        return;
+    }
+    for (uint32_t i = 0; i < message->arrivals.count; i++) {
+        const struct wire_arrived *arrived = &message->arrivals.list[i];
+        wire_write_u32(writer, arrived->rank);
+        wire_write_u32(writer, arrived->incarnation);
+        wire_encode_bool(writer, arrived->has_state);
+        wire_encode_bool(writer, arrived->is_out_of_reach);
+        wire_write_u64(writer, arrived->step);
+        wire_write_u64(writer, arrived->layout[0]);
+        wire_write_u64(writer, arrived->layout[1]);
+    }
 }
 
-void wire_arrived_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
+void wire_arrivals_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
     struct wire_reader *reader = &decoder->reader;
-    struct wire_arrived *arrived = &ret_message->arrived;
+    uint32_t count = wire_decode_count(reader, WIRE_SLOTS_PER_NODE_MAX, ARRIVED_BYTES);
 
-    arrived->rank = wire_read_u32(reader);
-    arrived->incarnation = wire_read_u32(reader);
-    arrived->has_state = wire_decode_bool(reader);
-    arrived->is_out_of_reach = wire_decode_bool(reader);
-    arrived->step = wire_read_u64(reader);
-    arrived->layout[0] = wire_read_u64(reader);
-    arrived->layout[1] = wire_read_u64(reader);
+    if (!wire_arena_reserve(decoder, wire_arena_need(count, sizeof(struct wire_arrived)))) {
+        return;
+    }
+    struct wire_arrived *list = wire_arena_take(decoder, count, sizeof(*list));
+    for (uint32_t i = 0; i < count && !reader->failed; i++) {
+        list[i].rank = wire_read_u32(reader);
+        list[i].incarnation = wire_read_u32(reader);
+        list[i].has_state = wire_decode_bool(reader);
+        list[i].is_out_of_reach = wire_decode_bool(reader);
+        list[i].step = wire_read_u64(reader);
+        list[i].layout[0] = wire_read_u64(reader);
+        list[i].layout[1] = wire_read_u64(reader);
+    }
+    ret_message->arrivals = (struct wire_arrivals){ .count = count, .list = list };
 }
 
 void wire_plan_encode(struct wire_writer *writer, const struct wire_message *message) {
@@ -120,8 +142,8 @@ void wire_plan_encode(struct wire_writer *writer, const struct wire_message *mes
         !wire_encode_count(writer, plan->puller_count, WIRE_RANKS_MAX)) {
         return;
     }
-    wire_encode_ascending(writer, plan->sources, plan->source_count);
-    wire_encode_ascending(writer, plan->pullers, plan->puller_count);
+    wire_encode_runs(writer, plan->sources, plan->source_count);
+    wire_encode_runs(writer, plan->pullers, plan->puller_count);
 }
 
 void wire_plan_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
@@ -133,17 +155,44 @@ void wire_plan_decode(struct wire_decoder *decoder, struct wire_message *ret_mes
     wire_read_bytes(reader, plan->token, sizeof(plan->token));
     plan->rank_a = wire_read_u32(reader);
     plan->rank_b = wire_read_u32(reader);
-    plan->source_count = wire_decode_count(reader, WIRE_RANKS_MAX, sizeof(uint32_t));
-    plan->puller_count = wire_decode_count(reader, WIRE_RANKS_MAX, sizeof(uint32_t));
-    if (plan->kind < WIRE_PLAN_RESUME || plan->kind > WIRE_PLAN_REGION_MISMATCH) {
+    plan->source_count = wire_read_count(reader, WIRE_RANKS_MAX);
+    plan->puller_count = wire_read_count(reader, WIRE_RANKS_MAX);
+    struct wire_reader ahead = *reader; /* the arena is made for no more than there is */
+    if (plan->kind < WIRE_PLAN_RESUME || plan->kind > WIRE_PLAN_REGION_MISMATCH ||
+        !wire_skip_runs(&ahead, plan->source_count) || !wire_skip_runs(&ahead, plan->puller_count)) {
         reader->failed = true;
     }
     if (!wire_arena_reserve(decoder, wire_arena_need(plan->source_count, sizeof(uint32_t)) +
                                          wire_arena_need(plan->puller_count, sizeof(uint32_t)))) {
         return;
     }
-    plan->sources = wire_decode_ascending(decoder, plan->source_count);
-    plan->pullers = wire_decode_ascending(decoder, plan->puller_count);
+    plan->sources = wire_decode_runs(decoder, plan->source_count, WIRE_RANKS_MAX);
+    plan->pullers = wire_decode_runs(decoder, plan->puller_count, WIRE_RANKS_MAX);
+}
+
+void wire_commits_encode(struct wire_writer *writer, const struct wire_message *message) {
+    if (!wire_encode_count(writer, message->commits.count, WIRE_SLOTS_PER_NODE_MAX)) {
+        return;
+    }
+    for (uint32_t i = 0; i < message->commits.count; i++) {
+        wire_write_u32(writer, message->commits.list[i].rank);
+        wire_write_u32(writer, message->commits.list[i].incarnation);
+    }
+}
+
+void wire_commits_decode(struct wire_decoder *decoder, struct wire_message *ret_message) {
+    struct wire_reader *reader = &decoder->reader;
+    uint32_t count = wire_decode_count(reader, WIRE_SLOTS_PER_NODE_MAX, 2 * sizeof(uint32_t));
+
+    if (!wire_arena_reserve(decoder, wire_arena_need(count, sizeof(struct wire_commit)))) {
+        return;
+    }
+    struct wire_commit *list = wire_arena_take(decoder, count, sizeof(*list));
+    for (uint32_t i = 0; i < count && !reader->failed; i++) {
+        list[i].rank = wire_read_u32(reader);
+        list[i].incarnation = wire_read_u32(reader);
+    }
+    ret_message->commits = (struct wire_commits){ .count = count, .list = list };
 }
 
 void wire_rank_step_encode(struct wire_writer *writer, const struct wire_message *message) {

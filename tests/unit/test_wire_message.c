@@ -25,6 +25,10 @@ static const uint32_t ascending[] = { 1, 7, 4000000000u };
 static const struct wire_region regions[] = { { .name = "model", .shard = 0, .bytes = 4096 },
                                               { .name = "rng", .shard = 9, .bytes = UINT64_MAX } };
 static const uint32_t nodes[] = { 0, 2, 8191 };
+static const uint32_t ranks[] = { 1, 2, 7 };
+static const struct wire_arrived arrivals[] = { { 1, 2, true, true, 413, { 0x1122334455667788, 99 } },
+                                                { 7, 1, false, false, 0, { 1, 2 } } };
+static const struct wire_commit commits[] = { { 1, 2 }, { 7, 1 } };
 
 #define HELLO                                                                                                          \
     {                                                                                                                  \
@@ -80,12 +84,12 @@ static const struct wire_message samples[WIRE_TYPE_COUNT] = {
     [WIRE_HEARTBEAT] = HEARTBEAT,
     [WIRE_HEARTBEAT_ACK] = HEARTBEAT,
     [WIRE_LOSS] = { .loss = { 3, 2, WIRE_CAUSE_ASKED, 11, true, "bad memory" } },
-    [WIRE_STOP] = { .stop = { 2, 1, 3, seats, 3, ascending, true, 5 } },
-    [WIRE_ARRIVED] = { .arrived = { 1, 2, true, true, 413, { 0x1122334455667788, 99 } } },
-    [WIRE_PLAN] = { .plan = { WIRE_PLAN_RESUME, 413, "0123456789abcde", 1, 2, 3, ascending, 1, ascending } },
+    [WIRE_STOP] = { .stop = { 2, 1, 10, 77, 3, ranks, seats, 3, ascending, true, 5 } },
+    [WIRE_ARRIVED] = { .arrivals = { 2, arrivals } },
+    [WIRE_PLAN] = { .plan = { WIRE_PLAN_RESUME, 413, "0123456789abcde", 1, 2, 3, ranks, 1, ranks } },
     [WIRE_READY] = RANK_STEP,
     [WIRE_RELOADED] = RANK_STEP,
-    [WIRE_COMMITTED] = RANK_STEP,
+    [WIRE_COMMITTED] = { .commits = { 2, commits } },
     [WIRE_FINISHED] = RANK_STEP,
     [WIRE_ATTACHED] = RANK_STEP,
     [WIRE_RELOAD_RESULT] = { .reload_result = { true, 5, 1, 2, 3, 4 } },
@@ -202,10 +206,11 @@ static void oversized_counts_are_refused(void **state) {
         enum wire_type type;
         size_t offset;
     } rows[] = {
-        { WIRE_ROSTER, HEADER_BYTES + 12 }, { WIRE_STOP, HEADER_BYTES + 8 },         { WIRE_STOP, HEADER_BYTES + 12 },
-        { WIRE_PLAN, HEADER_BYTES + 33 },   { WIRE_PLAN, HEADER_BYTES + 37 },        { WIRE_TABLE, HEADER_BYTES + 4 },
-        { WIRE_ADDRESS, HEADER_BYTES + 4 }, { WIRE_GATHER, HEADER_BYTES + 12 },      { WIRE_GATHER, HEADER_BYTES + 28 },
-        { WIRE_REPORT, HEADER_BYTES },      { WIRE_VIEW_ACCEPT, HEADER_BYTES + 28 },
+        { WIRE_ROSTER, HEADER_BYTES + 12 },      { WIRE_STOP, HEADER_BYTES + 12 },   { WIRE_STOP, HEADER_BYTES + 16 },
+        { WIRE_PLAN, HEADER_BYTES + 33 },        { WIRE_PLAN, HEADER_BYTES + 37 },   { WIRE_TABLE, HEADER_BYTES + 4 },
+        { WIRE_ADDRESS, HEADER_BYTES + 4 },      { WIRE_GATHER, HEADER_BYTES + 12 }, { WIRE_GATHER, HEADER_BYTES + 28 },
+        { WIRE_ARRIVED, HEADER_BYTES },          { WIRE_COMMITTED, HEADER_BYTES },   { WIRE_REPORT, HEADER_BYTES },
+        { WIRE_VIEW_ACCEPT, HEADER_BYTES + 28 },
     };
     static const uint32_t counts[] = { 4, 100, 8192, 8193, 65537, 1u << 20, 0x10000001, UINT32_MAX };
     struct wire_arena arena = { 0 };
