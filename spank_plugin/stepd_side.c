@@ -38,17 +38,6 @@ static void set_environment(void *argument, const char *name, const char *value)
     (void)(value ? spank_setenv(task->spank, name, value, 1) : spank_unsetenv(task->spank, name));
 }
 
-static bool parse_secret(const char *hex, uint8_t *ret_secret) {
-    if (strlen(hex) != WIRE_SECRET_BYTES * 2 || strspn(hex, "0123456789abcdefABCDEF") != WIRE_SECRET_BYTES * 2) {
-        return false;
-    }
-    for (size_t i = 0; i < WIRE_SECRET_BYTES; i++) {
-        const char digits[3] = { hex[2 * i], hex[2 * i + 1], '\0' };
-        ret_secret[i] = (uint8_t)strtoul(digits, NULL, 16);
-    }
-    return true;
-}
-
 static void get_variable(spank_t spank, const char *name, char *ret_value, int capacity) {
     if (spank_getenv(spank, name, ret_value, capacity) != ESPANK_SUCCESS) {
         ret_value[0] = '\0';
@@ -68,10 +57,10 @@ static void restore_limit(spank_t spank) {
 /* What srun has put into the environment; it is gone from there afterwards. False: there is none. */
 static bool take_rendezvous(spank_t spank, struct wire_launch *launch) {
     static const char *const names[] = { PLUGIN_ENV_PORT, PLUGIN_ENV_SECRET, PLUGIN_ENV_TOKEN, PLUGIN_ENV_ENDS };
-    char ends[32], port[16], secret[WIRE_SECRET_BYTES * 2 + 1];
+    char ends[32], port[16];
     restore_limit(spank);
     get_variable(spank, PLUGIN_ENV_PORT, port, sizeof(port));
-    get_variable(spank, PLUGIN_ENV_SECRET, secret, sizeof(secret));
+    get_variable(spank, PLUGIN_ENV_SECRET, launch->secret, sizeof(launch->secret));
     get_variable(spank, PLUGIN_ENV_TOKEN, launch->token, sizeof(launch->token));
     get_variable(spank, PLUGIN_ENV_ENDS, ends, sizeof(ends));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -80,9 +69,8 @@ static bool take_rendezvous(spank_t spank, struct wire_launch *launch) {
     unsigned long number = strtoul(port, NULL, 10);
     launch->launcher_port = (uint16_t)number;
     (void)sscanf(ends, "%u:%u", &launch->kill_on_bad_exit, &launch->wait_s);
-    bool complete = number > 0 && number <= UINT16_MAX && launch->token[0] && parse_secret(secret, launch->secret);
-    explicit_bzero(secret, sizeof(secret));
-    return complete;
+    (void)plugin_has_munge(launch->munge_socket, sizeof(launch->munge_socket));
+    return number > 0 && number <= UINT16_MAX && launch->token[0] && launch->secret[0];
 }
 
 static bool fill_launch(struct task *task, struct wire_launch *launch) {

@@ -19,6 +19,7 @@ step_launcher_ckptless_launch_SOURCES = \
 step_launcher_ckptless_launch_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(OPENSSL_CFLAGS)
 step_launcher_ckptless_launch_LDADD = \
 	node_helper/net/libnet.la \
+	node_helper/seal/libseal.la \
 	node_helper/wire/libwire.la \
 	$(EVENT_LIBS) \
 	$(OPENSSL_LIBS)

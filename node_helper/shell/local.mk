@@ -42,6 +42,7 @@ ckptlessd_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS) $(XXHASH_CFLAG
 ckptlessd_LDADD = \
 	node_helper/core/libcore.la \
 	node_helper/net/libnet.la \
+	node_helper/seal/libseal.la \
 	pmix_glue/server/libpmixsrv.la \
 	state_plane/libplane.la \
 	node_helper/wire/libwire.la \
