@@ -4,6 +4,8 @@ ckptlessd_SOURCES = \
 	node_helper/shell/act.c \
 	node_helper/shell/bell.c \
 	node_helper/shell/bell.h \
+	node_helper/shell/blocks.c \
+	node_helper/shell/blocks.h \
 	node_helper/shell/exchange.c \
 	node_helper/shell/fence.c \
 	node_helper/shell/gate.c \
