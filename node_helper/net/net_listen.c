@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -152,7 +153,8 @@ static bool is_late(const struct net_peer *peer, uint64_t now) {
     return !net_tls_has_heard(peer->bev) || idle_ms(fd) >= NET_CROWD_WORD_MS;
 }
 
-/* The limit is still reached: makes room for those who wait, if any do. */
+/* The limit is still reached: makes room for those who wait, if any do. Else the crowd has gone, and what its
+ * handshakes took goes back to the system. */
 static void on_crowded(evutil_socket_t fd, short what, void *arg) {
     const struct timeval pause = { 0, CROWD_LOOK_US };
     struct net *net = arg;
@@ -161,11 +163,12 @@ static void on_crowded(evutil_socket_t fd, short what, void *arg) {
 
     (void)fd;
     (void)what;
-    if (net->stranger_count < NET_STRANGERS_MAX) {
+    if (net->stranger_count == 0) {
+        (void)malloc_trim(0);
         return;
     }
     event_add(net->crowded, &pause);
-    if (poll(&waiting, 1, 0) <= 0) {
+    if (net->stranger_count < NET_STRANGERS_MAX || poll(&waiting, 1, 0) <= 0) {
         return;
     }
     uint64_t now = now_ns();
