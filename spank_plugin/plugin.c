@@ -53,6 +53,8 @@ int slurm_spank_init_post_opt(spank_t spank, int argc, char **argv) {
     case S_CTX_LOCAL:
     case S_CTX_ALLOCATOR:
         return allocator_post_opt();
+    case S_CTX_REMOTE:
+        return option_get()->given ? stepd_init() : ESPANK_SUCCESS;
     default:
         return ESPANK_SUCCESS;
     }

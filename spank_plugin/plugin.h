@@ -73,6 +73,8 @@ void srun_stop(void);
  */
 void batch_task_init(spank_t spank);
 
+/* slurmstepd, before there are tasks. Non-zero: the step cannot start; one line was printed. */
+int stepd_init(void);
 /* slurmstepd, in each task before it becomes the program: stays as the keeper and does not return, but in the children
  * that become the program. When it cannot begin, it prints one line and ends the task with PLUGIN_EXIT_CODE. */
 int stepd_task_init(spank_t spank, int argc, char **argv);

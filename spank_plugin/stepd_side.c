@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "spank_plugin/keeper.h"
@@ -19,6 +20,23 @@ struct task {
     struct keeper_config config;
     char output[KEEPER_PATH_BYTES - 16];
 };
+
+/* Made before the tasks are, for all of them: nobody off this node, and no other user on it, knows them beforehand. */
+static char socket_tokens[KEEPER_ADDRESSES][WIRE_TOKEN_HEX];
+
+int stepd_init(void) {
+    uint8_t bytes[KEEPER_ADDRESSES][(WIRE_TOKEN_HEX - 1) / 2];
+    if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != (ssize_t)sizeof(bytes)) {
+        slurm_error("ckptless: no random numbers: %s", strerror(errno));
+        return PLUGIN_REFUSED;
+    }
+    for (size_t i = 0; i < KEEPER_ADDRESSES; i++) {
+        for (size_t k = 0; k < sizeof(bytes[i]); k++) {
+            snprintf(socket_tokens[i] + 2 * k, 3, "%02x", bytes[i][k]);
+        }
+    }
+    return ESPANK_SUCCESS;
+}
 
 /* Ends this task. Not by an error to Slurm, which an `optional` plugin could not give: the program would then run
  * without its keeper. This process is the task's own, slurmstepd goes on. */
@@ -222,7 +240,11 @@ static void describe_keeper(struct task *task, struct keeper_config *config) {
     config->output = describe_output(task);
     config->set_environment = set_environment;
     config->argument = task;
-    wire_keeper_address(task->start.launch.token, task->start.launch.node, config->address, sizeof(config->address));
+    for (size_t i = 0; i < KEEPER_ADDRESSES; i++) {
+        wire_keeper_address(socket_tokens[i], task->start.launch.node, config->addresses[i],
+                            sizeof(config->addresses[i]));
+    }
+    snprintf(task->start.launch.keepers, sizeof(task->start.launch.keepers), "%s", config->addresses[0]);
 }
 
 int stepd_task_init(spank_t spank, int argc, char **argv) {

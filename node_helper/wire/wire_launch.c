@@ -34,6 +34,7 @@ static const struct field fields[] = {
     FIELD(KIND_TEXT, launcher_address),
     FIELD(KIND_TEXT, host),
     FIELD(KIND_TOKEN, token),
+    FIELD(KIND_TEXT, keepers),
     FIELD(KIND_TEXT, secret),
     FIELD(KIND_TEXT, munge_socket),
     FIELD(KIND_TEXT, option),

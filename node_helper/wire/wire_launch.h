@@ -27,7 +27,8 @@ struct wire_launch {
     uint16_t launcher_port;
     char launcher_address[WIRE_NAME_BYTES]; /* of ckptless-launch */
     char host[WIRE_NAME_BYTES];             /* SLURMD_NODENAME */
-    char token[WIRE_TOKEN_HEX];             /* of the keepers' socket */
+    char token[WIRE_TOKEN_HEX];             /* of the step; strangers may know it */
+    char keepers[WIRE_NAME_BYTES];          /* name of the socket that the keepers come to */
     char secret[WIRE_SEALED_BYTES];         /* sealed where that is possible */
     char munge_socket[WIRE_NAME_BYTES];     /* of munged; "": where munge has it by default */
     char option[WIRE_TEXT_BYTES * 2];       /* value of --ckptless, as given */

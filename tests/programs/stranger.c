@@ -2,16 +2,18 @@
  * stranger: what another user of the nodes, or another machine on their network, may try against a step; for the tests
  * of strangers. Run as a user that is not the step's.
  *
- *     stranger scan HOST...                          connects to every port; prints "HOST:PORT" of those that take it
- *     stranger crowd HOW COUNT RATE HOST:PORT...     keeps COUNT connections to each, at most RATE new ones a second
- * each, and says what HOW says: see stranger_crowd.c stranger replay FILE COUNT RATE HOST:PORT...   the same; each says
- * what was recorded in FILE stranger knock HOST:PORT...                    speaks the helpers' protocol, with another
- * secret stranger keepers                               says to every abstract socket named ckptless what a keeper says
- *     stranger snoop                                 tries to read, stop and change every other user's process; prints
- *                                                    "WHAT PID NAME" for what it could do
- *     stranger search FILE PID...                    (root) prints "PID NAME" of processes that hold FILE's bytes in
- * memory stranger listen INTERFACE DIRECTORY            (root) records each direction of each connection in a file of
- * its own, named ADDRESS.PORT-ADDRESS.PORT
+ *     stranger scan HOST...            connects to every port; prints "HOST:PORT" of those that take it
+ *     stranger crowd HOW COUNT RATE HOST:PORT...      keeps COUNT connections to each, at most RATE new ones a second
+ *                                      each, which say what HOW says: see stranger_crowd.c
+ *     stranger replay FILE COUNT RATE HOST:PORT...    the same; each says what was recorded in FILE
+ *     stranger knock HOST:PORT...      speaks the helpers' protocol, with another secret
+ *     stranger keepers                 says to every abstract socket named ckptless what a keeper says, and takes its
+ *                                      name when it is free
+ *     stranger snoop                   tries to read, stop and change every other user's process; prints
+ *                                      "WHAT PID NAME" for what it could do
+ *     stranger search FILE PID...      (root) prints "PID NAME" of processes that hold FILE's bytes in memory
+ *     stranger listen INTERFACE DIRECTORY    (root) records each direction of each connection in a file of its own,
+ *                                      named ADDRESS.PORT-ADDRESS.PORT
  *
  * crowd, replay, knock, keepers and listen go on until SIGTERM; they say "ready" when they have begun, and at the end
  * how often they have done it.

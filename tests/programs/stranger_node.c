@@ -24,6 +24,7 @@
 #include "tests/programs/stranger.h"
 
 #define KEEPERS_PAUSE_US 500
+#define SEEN_MAX 64
 
 /* A keeper's HELLO, and that its program has ended. */
 static bool speak_as_keeper(const char *name) {
@@ -31,7 +32,7 @@ static bool speak_as_keeper(const char *name) {
     struct wire_keeper_message message = { .type = WIRE_KEEPER_HELLO, .pid = 1, .environment = "" };
     uint8_t packet[256];
     size_t length = strlen(name);
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     memcpy(address.sun_path + 1, name, length);
     socklen_t bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
@@ -47,9 +48,47 @@ static bool speak_as_keeper(const char *name) {
     return connected;
 }
 
+/* Names that were seen, and the sockets that have them now; -1: somebody else's. */
+static struct seen {
+    char name[107];
+    int fd;
+} seen[SEEN_MAX];
+static size_t seen_count;
+
+static void note_name(const char *name) {
+    for (size_t i = 0; i < seen_count; i++) {
+        if (strcmp(seen[i].name, name) == 0) {
+            return;
+        }
+    }
+    if (seen_count < SEEN_MAX) {
+        seen[seen_count].fd = -1;
+        snprintf(seen[seen_count++].name, sizeof(seen[0].name), "%s", name);
+    }
+}
+
+static size_t take_names(void) {
+    size_t taken = 0;
+    for (size_t i = 0; i < seen_count; i++) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        size_t length = strlen(seen[i].name);
+        memcpy(address.sun_path + 1, seen[i].name, length);
+        socklen_t bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
+        int fd = seen[i].fd < 0 ? socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0) : -1;
+        if (fd >= 0 && bind(fd, (struct sockaddr *)&address, bytes) == 0 && listen(fd, 16) == 0) {
+            seen[i].fd = fd;
+        } else if (fd >= 0) {
+            close(fd);
+        }
+        taken += seen[i].fd >= 0;
+    }
+    return taken;
+}
+
 int stranger_keepers(int argc, char **argv) {
     unsigned long count = 0;
-    char line[512], name[108];
+    size_t taken = 0;
+    char line[512], name[107];
 
     (void)argc;
     (void)argv;
@@ -58,16 +97,18 @@ int stranger_keepers(int argc, char **argv) {
         FILE *table = fopen("/proc/net/unix", "re");
         while (table != NULL && fgets(line, sizeof(line), table) != NULL) {
             const char *at = strstr(line, " @ckptless.");
-            if (at != NULL && sscanf(at, " @%107s", name) == 1) {
+            if (at != NULL && sscanf(at, " @%106s", name) == 1) {
+                note_name(name);
                 count += speak_as_keeper(name);
             }
         }
         if (table != NULL) {
             fclose(table);
         }
+        taken = take_names();
         usleep(KEEPERS_PAUSE_US);
     }
-    printf("keepers: %lu connections\n", count);
+    printf("keepers: %lu connections, %zu names taken\n", count, taken);
     return 0;
 }
 

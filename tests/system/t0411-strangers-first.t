@@ -58,12 +58,19 @@ is "$(grep -cE '^ckptless: (lost|resumed|warning)' "$out")" 0 "nobody is taken f
 
 # ---- all places taken, while the leader's helper, and then a rank, is lost
 mapfile -t ports < <(own_ports 1 2 3 4 5)
+on 5 keepers >squatter.out 2>&1 &
+wait_for 10 grep -q ready squatter.out
 begin_stranger 3 crowd silent 400 2000 "${ports[@]}"
-kill -KILL "$(pids_of 5 ckptlessd)"
+former=$(pids_of 5 ckptlessd)
+kill -KILL "$former"
 pace crowded 40
 hit 2
 ok "silent strangers in all places: the leader's helper and a rank are lost, and the step resumes" resumed 1
 like "$(events resume .ms.total | head -n 1)" '^[0-9]{1,3}(\.|$)' "within a second ($(events resume .ms.total | xargs) ms)"
+successor=$(pids_of 5 ckptlessd)
 end_stranger
+wait_for 10 grep -q keepers: squatter.out
+like "$(cat squatter.out)" "[1-9][0-9]* connections, [1-9][0-9]* names taken" "the dead helper's name is a stranger's"
+is "$(wc -w <<<"$successor") $(grep -cx "$former" <<<"$successor")" "1 0" "and its successor has another one"
 has_survived "crowded"
 done_clean

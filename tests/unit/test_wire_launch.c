@@ -28,6 +28,7 @@ static struct wire_launch sample(void) {
                                  .launcher_address = "10.0.0.1",
                                  .host = "n5",
                                  .token = "0123456789abcdef0123456789abcdef",
+                                 .keepers = "ckptless.fedcba9876543210fedcba9876543210.4",
                                  .secret = "MUNGE:AwQDAAB+/=:",
                                  .munge_socket = "/run/munge/munge.socket.2",
                                  .option = "spares=1,log-dir=/a=b",
