@@ -3,6 +3,8 @@
 #
 #   on NODE COMMAND...              stranger COMMAND on that node (0: the machine's own side of the network), as nobody
 #   begin_stranger NODE COMMAND...  the same, in the background, until end_stranger; what it says is in stranger.out
+#   attack WHAT NODE COMMAND...     begin, some steps at their pace, end
+#   unharmed                        what must hold of an attacked step afterwards
 #   pace NAME STEPS                 waits for so many steps; pace_of NAME: ms that one took, in the median of ten each
 
 user=games
@@ -104,4 +106,22 @@ costs() {
 # 8 MiB: what a heap keeps for later.
 costs_are_back() {
     join <(sort <<<"$before") <(costs | sort) | awk '$4 > $2 || $5 > $3 + 8 { worse++ } END { exit worse > 0 || NR != 5 }'
+}
+
+# attack WHAT NODE COMMAND...: while it goes on, training goes on, at its pace.
+attack() {
+    local what=$1 node=$2
+    shift 2
+    begin_stranger "$node" "$@"
+    pace "$what" 50
+    end_stranger
+    ok "$what: training keeps its pace ($(pace_of "$what") ms a step, $(pace_of before) before)" keeps_pace "$what"
+}
+
+# End of a test in which one step was attacked: needs `before` of costs.
+unharmed() {
+    ok "the helpers' descriptors and memory are what they were" wait_for 20 costs_are_back || note "before: $before, now: $(costs)"
+    is "$(grep -cE '^ckptless: (lost|resumed|warning)' "$out")" 0 "nothing was lost, and nothing resumed"
+    has_survived "attacked" 90
+    is "$(jq -r .event "$timeline" | grep -v spare | tr '\n' ' ')" "start end " "the timeline knows of nothing"
 }
