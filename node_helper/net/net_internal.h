@@ -23,6 +23,7 @@
  * the whole handshake. */
 #define NET_CROWD_WORD_MS 20u
 #define NET_CROWD_MS 500u
+#define NET_CROWD_MIN 32u               /* of which the memory is worth giving back */
 #define NET_QUEUE_BYTES_MAX (64u << 20) /* unsent bytes of one peer */
 #define NET_HANDSHAKE_DEADLINE_MS 5000u /* connect and handshake; also for draining after net_close */
 #define NET_FRAME_HEADER_BYTES 4u
@@ -69,8 +70,9 @@ struct net {
     int listen_fd;
     struct event *acceptable;   /* the listening socket is readable */
     struct event *accept_again; /* timer: out of descriptors, try later */
-    struct event *crowded;      /* timer: as many strangers as may be */
+    struct event *crowded;      /* timer: as many strangers as may be, or the last one of many has gone */
     uint32_t stranger_count;
+    uint32_t stranger_most;  /* since there was none */
     struct event *take_down; /* activated when a peer has been put on `closed` */
     struct net_peer_list peers, closed;
     bool in_callback;

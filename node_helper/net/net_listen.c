@@ -86,7 +86,9 @@ static void accept_one(struct net *net, int fd) {
         return;
     }
     peer->accepted_ns = now_ns();
-    if (++net->stranger_count >= NET_STRANGERS_MAX) {
+    net->stranger_count++;
+    net->stranger_most = net->stranger_count > net->stranger_most ? net->stranger_count : net->stranger_most;
+    if (net->stranger_count >= NET_STRANGERS_MAX) {
         const struct timeval pause = { 0, CROWD_LOOK_US };
         event_del(net->acceptable);
         event_add(net->crowded, &pause);
@@ -164,11 +166,14 @@ static void on_crowded(evutil_socket_t fd, short what, void *arg) {
     (void)fd;
     (void)what;
     if (net->stranger_count == 0) {
+        net->stranger_most = 0;
         (void)malloc_trim(0);
+    }
+    if (net->stranger_count < NET_STRANGERS_MAX) {
         return;
     }
     event_add(net->crowded, &pause);
-    if (net->stranger_count < NET_STRANGERS_MAX || poll(&waiting, 1, 0) <= 0) {
+    if (poll(&waiting, 1, 0) <= 0) {
         return;
     }
     uint64_t now = now_ns();
@@ -181,7 +186,11 @@ static void on_crowded(evutil_socket_t fd, short what, void *arg) {
 }
 
 void net_stranger_left(struct net *net) {
-    net->stranger_count--;
+    const struct timeval pause = { 0, CROWD_LOOK_US };
+
+    if (--net->stranger_count == 0 && net->stranger_most >= NET_CROWD_MIN && net->crowded != NULL) {
+        event_add(net->crowded, &pause);
+    }
     resume_accepting(net);
 }
 
