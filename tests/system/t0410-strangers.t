@@ -5,7 +5,7 @@
 . "$top/tests/system/job.sh"
 . "$top/tests/system/strangers.sh"
 
-steps=1600
+steps=1300
 lab_start 5
 . "$lab_dir/lab.env"
 chown -R $user "$work"
@@ -15,12 +15,12 @@ reached 20
 
 pace before 100
 before=$(costs)
-on 0 scan "$(node_address 2)" "$(node_address 5)" >scanned
-mapfile -t of_two < <(own_ports 2 5 | grep -v '^127\.')
+on 0 scan "$(node_address 5)" >scanned
+mapfile -t of_five < <(own_ports 5 | grep -v '^127\.')
 # srun's own ports, and slurmd's, are Slurm's.
 mapfile -t ports < <(own_ports 1 2 3 4 5 | grep -v '^127\.')
-is "${#ports[@]} ${#of_two[@]}" "11 4" "each helper listens on two, and the launcher on one"
-ok "a scan of two nodes finds those" has_found scanned "${of_two[@]}" || note "$(cat scanned)"
+is "${#ports[@]} ${#of_five[@]}" "11 2" "each helper listens on two, and the launcher on one"
+ok "a scan of n5 finds its two" has_found scanned "${of_five[@]}" || note "$(cat scanned)"
 
 attack "silent connections" 2 crowd silent 400 400 "${ports[@]}"
 attack "slow handshakes" 2 crowd slow 300 300 "${ports[@]}"
