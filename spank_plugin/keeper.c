@@ -136,6 +136,10 @@ static void start_successor(struct keeper *keeper) {
         tell("the helper of this node ends again and again before it starts anything", "");
         give_up(keeper, KEEPER_EXIT_CODE << 8);
     }
+    uint32_t next = (keeper->address_index + 1) % KEEPER_ADDRESSES;
+    keeper->address_index = keeper->config->addresses[next][0] ? next : 0;
+    snprintf(start->launch.keepers, sizeof(start->launch.keepers), "%s",
+             keeper->config->addresses[keeper->address_index]);
     start->launch.predecessor = keeper->was_connected ? 1 : 0;
     if (helper_start(start, &pid, &error) != HELPER_START_OK) {
         tell("the helper of this node cannot be started again", strerror(error));

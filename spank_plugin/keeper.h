@@ -23,6 +23,7 @@
 
 #define KEEPER_EXIT_CODE 93
 #define KEEPER_PATH_BYTES 1536u
+#define KEEPER_ADDRESSES 16u
 
 struct keeper_config {
     uint32_t slot;              /* on this node; keeper_group_run: of the task's first rank */
@@ -33,10 +34,13 @@ struct keeper_config {
     int memory_score;           /* added to the program's oom_score_adj */
     uint32_t dump_ms_max;       /* how long a process of a tree that has to go may write its core */
     uint32_t launch_timeout_ms; /* for reaching the first helper */
-    char address[128];          /* wire_keeper_address() */
+    /* Names of the helper's socket: the first helper's, its successor's, and so on in a circle; "": no more. What a
+     * name is can be read when it is in use, and whoever knows it beforehand can take it when a helper has died. */
+    char addresses[KEEPER_ADDRESSES][WIRE_NAME_BYTES];
     struct helper_start *start; /* slot 0: how to start a successor; NULL: another keeper does */
     pid_t helper_pid;           /* slot 0: the helper that was started; else 0 */
-    volatile bool *has_ended; /* shared with the process above us, which learns by it that we were not killed; or NULL */
+    volatile bool
+        *has_ended;     /* shared with the process above us, which learns by it that we were not killed; or NULL */
     const char *output; /* "DIR/NAME.": the programs' output is appended to DIR/NAME.SLOT.out; NULL: it is the task's */
     /* Sets (value) or removes (NULL) a variable of the program; called in the program's process, before it executes. */
     void (*set_environment)(void *argument, const char *name, const char *value);

@@ -39,13 +39,13 @@ static bool check_peer(struct keeper *keeper, int fd) {
     return true;
 }
 
-enum link_result keeper_link_connect(struct keeper *keeper) {
+static enum link_result connect_to(struct keeper *keeper, const char *name) {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    size_t length = strlen(keeper->config->address);
+    size_t length = strlen(name);
     if (length + 1 > sizeof(address.sun_path)) {
         return LINK_LOST;
     }
-    memcpy(address.sun_path + 1, keeper->config->address, length);
+    memcpy(address.sun_path + 1, name, length);
     int fd = descriptors_raise(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (fd < 0) {
         return LINK_AGAIN;
@@ -58,6 +58,15 @@ enum link_result keeper_link_connect(struct keeper *keeper) {
     keeper->socket_fd = fd;
     return keeper_link_send(keeper, WIRE_KEEPER_HELLO, (uint32_t)keeper->pid,
                             keeper->config->everyone_is_signalled ? 1 : 0);
+}
+
+/* Any of its names: which helper of the node there is, only the keeper that starts them knows. */
+enum link_result keeper_link_connect(struct keeper *keeper) {
+    enum link_result result = LINK_AGAIN;
+    for (size_t i = 0; i < KEEPER_ADDRESSES && result == LINK_AGAIN && keeper->config->addresses[i][0]; i++) {
+        result = connect_to(keeper, keeper->config->addresses[i]);
+    }
+    return result;
 }
 
 enum link_result keeper_link_send(struct keeper *keeper, enum wire_keeper_type type, uint32_t pid, int32_t status) {

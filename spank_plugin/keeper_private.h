@@ -17,6 +17,7 @@ struct keeper {
     int signal_fd, parent_fd; /* signalfd; pidfd of the parent */
     int socket_fd;            /* to the helper; -1: not connected */
     int helper_fd;            /* pidfd of the helper; -1: not known */
+    uint32_t address_index;   /* of the helper that we have started last */
     pid_t helper_pid;         /* of the helper that we have started, the last one; 0: another keeper does that */
     int input_fd;             /* standard input, once more; -1: it has ended */
     int page_fd;              /* the slot's page, inherited by the program; -1: none yet */

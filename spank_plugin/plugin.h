@@ -20,11 +20,12 @@
 
 /* How srun hands the rendezvous to the nodes. The prefix SLURM_ passes --export=NONE. */
 #define PLUGIN_ENV_PORT "SLURM_CKPTLESS_PORT"
-#define PLUGIN_ENV_SECRET "SLURM_CKPTLESS_SECRET"
+#define PLUGIN_ENV_SECRET "SLURM_CKPTLESS_SECRET" /* sealed: node_helper/seal */
 #define PLUGIN_ENV_TOKEN "SLURM_CKPTLESS_TOKEN"
 #define PLUGIN_ENV_ENDS "SLURM_CKPTLESS_ENDS" /* "K:W": the user's --kill-on-bad-exit and --wait */
-/* srun's limit on address space. The nodes get one under which nothing can be executed, and beside it the true one, which
- * the plugin there puts back: a node without the plugin does not begin a program that would know of no other rank. */
+/* srun's limit on address space. The nodes get one under which nothing can be executed, and beside it the true one,
+ * which the plugin there puts back: a node without the plugin does not begin a program that would know of no other
+ * rank. */
 #define PLUGIN_ENV_LIMIT "SLURM_RLIMIT_AS"
 #define PLUGIN_ENV_TRUE_LIMIT "SLURM_CKPTLESS_RLIMIT_AS"
 #define PLUGIN_NO_LIMIT "4096"
@@ -42,6 +43,9 @@ const struct plugin_option *option_get(void);
 
 /* Path of one of our programs: libexecdir=DIR of plugstack.conf, else where it was installed. False: too long. */
 bool plugin_program_path(int argc, char **argv, const char *name, char *ret_path, size_t capacity);
+
+/* Whether this Slurm authenticates with munge. ret_socket: of munged, "": where munge has it by default. */
+bool plugin_has_munge(char *ret_socket, size_t capacity);
 
 /* srun, before it reads its environment: in a job with spares the job's counts become those of the active nodes.
  * sbatch, salloc: what an outer job has noted is not theirs. */
@@ -69,6 +73,8 @@ void srun_stop(void);
  */
 void batch_task_init(spank_t spank);
 
+/* slurmstepd, before there are tasks. Non-zero: the step cannot start; one line was printed. */
+int stepd_init(void);
 /* slurmstepd, in each task before it becomes the program: stays as the keeper and does not return, but in the children
  * that become the program. When it cannot begin, it prints one line and ends the task with PLUGIN_EXIT_CODE. */
 int stepd_task_init(spank_t spank, int argc, char **argv);

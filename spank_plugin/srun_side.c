@@ -112,7 +112,7 @@ static bool find_value(const char *line, const char *key, char *ret_value, size_
 static size_t format_request(spank_t spank, struct launcher *launcher, char *ret_text, size_t capacity) {
     uint32_t step = 0;
     unsigned port_min = 0, port_max = 0;
-    char directory[PLUGIN_PATH_BYTES * 4] = "/";
+    char directory[PLUGIN_PATH_BYTES * 4] = "/", socket[WIRE_NAME_BYTES];
     const slurm_conf_t *conf = dlsym(RTLD_DEFAULT, "slurm_conf");
     if (spank_get_item(spank, S_JOB_ID, &launcher->job) != ESPANK_SUCCESS ||
         spank_get_item(spank, S_JOB_STEPID, &step) != ESPANK_SUCCESS) {
@@ -125,8 +125,11 @@ static size_t format_request(spank_t spank, struct launcher *launcher, char *ret
     if (getcwd(directory, sizeof(directory)) == NULL || strchr(directory, '\n')) {
         snprintf(directory, sizeof(directory), "/");
     }
-    int length = snprintf(ret_text, capacity, "option=%s\njob=%u\nstep=%u\nport_min=%u\nport_max=%u\nsubmit_dir=%s\n\n",
-                          option_get()->text, launcher->job, step, port_min, port_max, directory);
+    bool has_munge = plugin_has_munge(socket, sizeof(socket));
+    int length =
+        snprintf(ret_text, capacity, "option=%s\njob=%u\nstep=%u\nport_min=%u\nport_max=%u\nsubmit_dir=%s\n%s%s%s\n",
+                 option_get()->text, launcher->job, step, port_min, port_max, directory,
+                 has_munge ? "munge_socket=" : "", socket, has_munge ? "\n" : "");
     return length > 0 && (size_t)length < capacity ? (size_t)length : 0;
 }
 
@@ -199,7 +202,7 @@ static bool bar_nodes_without_plugin(void) {
 
 /* Waits for "ready" and publishes the rendezvous. */
 static bool await_ready(struct launcher *launcher) {
-    char line[sizeof(launcher->line)], port[8], secret[WIRE_SECRET_BYTES * 2 + 1], token[WIRE_TOKEN_HEX];
+    char line[sizeof(launcher->line)], port[8], secret[WIRE_SEALED_BYTES], token[WIRE_TOKEN_HEX];
     char text[WIRE_TEXT_BYTES];
     int64_t deadline_ms = now_ms() + READY_MS_MAX;
     if (!read_line(launcher, deadline_ms, line, sizeof(line))) {

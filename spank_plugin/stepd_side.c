@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "spank_plugin/keeper.h"
@@ -19,6 +20,23 @@ struct task {
     struct keeper_config config;
     char output[KEEPER_PATH_BYTES - 16];
 };
+
+/* Made before the tasks are, for all of them: nobody off this node, and no other user on it, knows them beforehand. */
+static char socket_tokens[KEEPER_ADDRESSES][WIRE_TOKEN_HEX];
+
+int stepd_init(void) {
+    uint8_t bytes[KEEPER_ADDRESSES][(WIRE_TOKEN_HEX - 1) / 2];
+    if (getrandom(bytes, sizeof(bytes), GRND_NONBLOCK) != (ssize_t)sizeof(bytes)) {
+        slurm_error("ckptless: no random numbers: %s", strerror(errno));
+        return PLUGIN_REFUSED;
+    }
+    for (size_t i = 0; i < KEEPER_ADDRESSES; i++) {
+        for (size_t k = 0; k < sizeof(bytes[i]); k++) {
+            snprintf(socket_tokens[i] + 2 * k, 3, "%02x", bytes[i][k]);
+        }
+    }
+    return ESPANK_SUCCESS;
+}
 
 /* Ends this task. Not by an error to Slurm, which an `optional` plugin could not give: the program would then run
  * without its keeper. This process is the task's own, slurmstepd goes on. */
@@ -36,17 +54,6 @@ static void fail(const char *line, const char *detail) {
 static void set_environment(void *argument, const char *name, const char *value) {
     const struct task *task = argument;
     (void)(value ? spank_setenv(task->spank, name, value, 1) : spank_unsetenv(task->spank, name));
-}
-
-static bool parse_secret(const char *hex, uint8_t *ret_secret) {
-    if (strlen(hex) != WIRE_SECRET_BYTES * 2 || strspn(hex, "0123456789abcdefABCDEF") != WIRE_SECRET_BYTES * 2) {
-        return false;
-    }
-    for (size_t i = 0; i < WIRE_SECRET_BYTES; i++) {
-        const char digits[3] = { hex[2 * i], hex[2 * i + 1], '\0' };
-        ret_secret[i] = (uint8_t)strtoul(digits, NULL, 16);
-    }
-    return true;
 }
 
 static void get_variable(spank_t spank, const char *name, char *ret_value, int capacity) {
@@ -68,10 +75,10 @@ static void restore_limit(spank_t spank) {
 /* What srun has put into the environment; it is gone from there afterwards. False: there is none. */
 static bool take_rendezvous(spank_t spank, struct wire_launch *launch) {
     static const char *const names[] = { PLUGIN_ENV_PORT, PLUGIN_ENV_SECRET, PLUGIN_ENV_TOKEN, PLUGIN_ENV_ENDS };
-    char ends[32], port[16], secret[WIRE_SECRET_BYTES * 2 + 1];
+    char ends[32], port[16];
     restore_limit(spank);
     get_variable(spank, PLUGIN_ENV_PORT, port, sizeof(port));
-    get_variable(spank, PLUGIN_ENV_SECRET, secret, sizeof(secret));
+    get_variable(spank, PLUGIN_ENV_SECRET, launch->secret, sizeof(launch->secret));
     get_variable(spank, PLUGIN_ENV_TOKEN, launch->token, sizeof(launch->token));
     get_variable(spank, PLUGIN_ENV_ENDS, ends, sizeof(ends));
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -80,9 +87,8 @@ static bool take_rendezvous(spank_t spank, struct wire_launch *launch) {
     unsigned long number = strtoul(port, NULL, 10);
     launch->launcher_port = (uint16_t)number;
     (void)sscanf(ends, "%u:%u", &launch->kill_on_bad_exit, &launch->wait_s);
-    bool complete = number > 0 && number <= UINT16_MAX && launch->token[0] && parse_secret(secret, launch->secret);
-    explicit_bzero(secret, sizeof(secret));
-    return complete;
+    (void)plugin_has_munge(launch->munge_socket, sizeof(launch->munge_socket));
+    return number > 0 && number <= UINT16_MAX && launch->token[0] && launch->secret[0];
 }
 
 static bool fill_launch(struct task *task, struct wire_launch *launch) {
@@ -237,7 +243,11 @@ static void describe_keeper(struct task *task, struct keeper_config *config) {
     config->output = describe_output(task);
     config->set_environment = set_environment;
     config->argument = task;
-    wire_keeper_address(task->start.launch.token, task->start.launch.node, config->address, sizeof(config->address));
+    for (size_t i = 0; i < KEEPER_ADDRESSES; i++) {
+        wire_keeper_address(socket_tokens[i], task->start.launch.node, config->addresses[i],
+                            sizeof(config->addresses[i]));
+    }
+    snprintf(task->start.launch.keepers, sizeof(task->start.launch.keepers), "%s", config->addresses[0]);
 }
 
 int stepd_task_init(spank_t spank, int argc, char **argv) {

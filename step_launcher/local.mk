@@ -18,6 +18,7 @@ step_launcher_ckptless_launch_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(OPENSSL_CF
 step_launcher_ckptless_launch_LDADD = \
 	step_launcher/libtimeline.la \
 	node_helper/net/libnet.la \
+	node_helper/seal/libseal.la \
 	node_helper/wire/libwire.la \
 	slurm_client/libslurmrun.la \
 	$(EVENT_LIBS) \

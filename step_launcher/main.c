@@ -10,10 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "node_helper/wire/wire_launch.h"
+#include "node_helper/seal/seal.h"
 #include "step_launcher/launcher.h"
 
 #define SRUN_FD 0
@@ -41,10 +42,24 @@ static void write_hex(const uint8_t *bytes, size_t count, char *ret_text) {
     }
 }
 
+/* How the secret travels: where Slurm uses munge, sealed or not at all, so that nobody can make it travel otherwise. */
+static bool seal(const struct request *request, const uint8_t *secret, char *ret_text, char *ret_error,
+                 size_t error_capacity) {
+    char why[WIRE_TEXT_BYTES - 128];
+
+    if (!request->has_munge) {
+        seal_plain(secret, ret_text);
+    } else if (!seal_munge(secret, request->munge_socket, ret_text, why, sizeof(why))) {
+        snprintf(ret_error, error_capacity, "ckptless-launch: the step's secret cannot be sealed: %s", why);
+        return false;
+    }
+    return true;
+}
+
 /* Secret, token, port; then the answer "ready". */
 static bool open_rendezvous(struct launcher *launcher, char *ret_error, size_t error_capacity) {
     uint8_t secret[WIRE_SECRET_BYTES], token[(WIRE_TOKEN_HEX - 1) / 2];
-    char secret_hex[2 * sizeof(secret) + 1], token_hex[WIRE_TOKEN_HEX];
+    char sealed[WIRE_SEALED_BYTES], token_hex[WIRE_TOKEN_HEX];
     uint16_t port = 0;
     bool ok = false;
 
@@ -52,16 +67,16 @@ static bool open_rendezvous(struct launcher *launcher, char *ret_error, size_t e
         snprintf(ret_error, error_capacity, "ckptless-launch: no random numbers: %s", strerror(errno));
         goto out;
     }
-    if (!launcher_begin(launcher, SRUN_FD, secret, &port, ret_error, error_capacity)) {
+    if (!seal(&launcher->request, secret, sealed, ret_error, error_capacity) ||
+        !launcher_begin(launcher, SRUN_FD, secret, &port, ret_error, error_capacity)) {
         goto out;
     }
-    write_hex(secret, sizeof(secret), secret_hex);
     write_hex(token, sizeof(token), token_hex);
-    output_answer(PLUGIN_FD, "ready port=%u secret=%s token=%s", port, secret_hex, token_hex);
+    output_answer(PLUGIN_FD, "ready port=%u secret=%s token=%s", port, sealed, token_hex);
     ok = true;
 out:
     explicit_bzero(secret, sizeof(secret));
-    explicit_bzero(secret_hex, sizeof(secret_hex));
+    explicit_bzero(sealed, sizeof(sealed));
     return ok;
 }
 
@@ -93,6 +108,8 @@ int main(void) {
         fputs("ckptless-launch is started by the Slurm plugin of ckptless; see srun --ckptless\n", stderr);
         return USAGE_EXIT_CODE;
     }
+    /* No core of ours, and no process of the user's reads the secret in our memory. */
+    (void)prctl(PR_SET_DUMPABLE, 0);
     ignore_requests();
     if (!request_read(SRUN_FD, &launcher.request, error, sizeof(error))) {
         goto out;

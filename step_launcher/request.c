@@ -84,6 +84,9 @@ static bool take_line(const char *key, const char *value, struct request *ret_re
     if (strcmp(key, "submit_dir") == 0 && value[0] == '/' && strlen(value) < sizeof(ret_request->submit_dir)) {
         snprintf(ret_request->submit_dir, sizeof(ret_request->submit_dir), "%s", value);
         *ret_have |= HAVE_DIRECTORY;
+    } else if (strcmp(key, "munge_socket") == 0 && strlen(value) < sizeof(ret_request->munge_socket)) {
+        snprintf(ret_request->munge_socket, sizeof(ret_request->munge_socket), "%s", value);
+        ret_request->has_munge = true;
     } else if (strcmp(key, "option") == 0) {
         *ret_have |= HAVE_OPTION;
         return wire_settings_parse(value, &ret_request->settings, ret_error, error_capacity);

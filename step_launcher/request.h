@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "node_helper/wire/wire_message.h"
 #include "node_helper/wire/wire_settings.h"
 
 #define REQUEST_PATH_BYTES 4096u
@@ -15,6 +16,8 @@
 struct request {
     uint32_t job, step;
     uint32_t port_min, port_max;         /* where to listen, <= 65535; 0, 0: anywhere */
+    bool has_munge;                      /* Slurm authenticates with it */
+    char munge_socket[WIRE_NAME_BYTES];  /* of munged; "": where munge has it by default */
     char submit_dir[REQUEST_PATH_BYTES]; /* absolute: of relative paths, and of the timeline without log-dir */
     struct wire_settings settings;       /* of the key `option` */
 };

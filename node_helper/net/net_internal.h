@@ -18,8 +18,12 @@
 #include "node_helper/wire/wire_message.h"
 
 #define NET_SECRET_BYTES 32u
-#define NET_STRANGERS_MAX 64u /* accepted connections that have not shown the secret yet */
-#define NET_CROWD_MS 500u     /* at that limit, with others waiting: who takes longer for the handshake goes */
+#define NET_STRANGERS_MAX 256u /* accepted connections that have not shown the secret yet */
+/* At that limit, with others waiting, who has taken longer goes: for the first words, or for an answer of ours; and for
+ * the whole handshake. */
+#define NET_CROWD_WORD_MS 20u
+#define NET_CROWD_MS 500u
+#define NET_CROWD_MIN 32u               /* of which the memory is worth giving back */
 #define NET_QUEUE_BYTES_MAX (64u << 20) /* unsent bytes of one peer */
 #define NET_HANDSHAKE_DEADLINE_MS 5000u /* connect and handshake; also for draining after net_close */
 #define NET_FRAME_HEADER_BYTES 4u
@@ -66,8 +70,9 @@ struct net {
     int listen_fd;
     struct event *acceptable;   /* the listening socket is readable */
     struct event *accept_again; /* timer: out of descriptors, try later */
-    struct event *crowded;      /* timer: as many strangers as may be */
+    struct event *crowded;      /* timer: as many strangers as may be, or the last one of many has gone */
     uint32_t stranger_count;
+    uint32_t stranger_most;  /* since there was none */
     struct event *take_down; /* activated when a peer has been put on `closed` */
     struct net_peer_list peers, closed;
     bool in_callback;
@@ -84,12 +89,14 @@ bool net_call_ended(struct net *net);
 SSL_CTX *net_tls_create(struct net *net);
 /* A bufferevent that owns fd and has begun its handshake; NULL when memory is short. */
 struct bufferevent *net_tls_start(struct net *net, int fd, bool accepted);
+/* Whether the other end has said all of its first words, in a handshake that we have accepted. */
+bool net_tls_has_heard(struct bufferevent *bev);
 /* True when the handshake that has just ended was one with the secret (and not with some certificate). */
 bool net_tls_authenticated(struct bufferevent *bev);
 /* Says goodbye (close_notify) as far as the socket takes it. */
 void net_tls_shutdown(struct bufferevent *bev);
-/* One TLS record to the kernel at once, past the bufferevent, whose output must be empty. False: it did not go; the same
- * bytes then stand first in the output (an error shows itself there too). */
+/* One TLS record to the kernel at once, past the bufferevent, whose output must be empty. False: it did not go; the
+ * same bytes then stand first in the output (an error shows itself there too). */
 bool net_tls_write_now(struct bufferevent *bev, const uint8_t *bytes, size_t count);
 /* Why the bufferevent has failed, in words; `what`: BEV_EVENT_ bits; `handshaking`: during the handshake. */
 void net_tls_describe(struct bufferevent *bev, short what, bool handshaking, char *ret_text, size_t capacity);

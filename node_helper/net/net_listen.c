@@ -1,14 +1,18 @@
 /*
  * The listening socket: a port from a range, both address families on one socket where the kernel has IPv6, and the
  * limit on strangers. Strangers above the limit wait in the kernel's backlog, so that a big roll call loses nobody;
- * those who hold a place without getting on with the handshake lose it then, so that idle connections keep nobody out.
+ * those who hold a place and are the ones waited for lose it then, within milliseconds: whoever holds all places, and
+ * the whole backlog, with connections that say nothing, keeps an honest one out for a fraction of a second.
  */
 #include <errno.h>
+#include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <malloc.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,7 +22,7 @@
 #define LISTEN_BACKLOG 4096
 #define ACCEPTS_AT_ONCE_MAX 16
 #define EXHAUSTED_PAUSE_US 100000
-#define CROWD_LOOK_US 100000
+#define CROWD_LOOK_US 5000
 
 /* A socket bound to `port` on all addresses and listening, or -1 with errno. */
 static int open_listener(int family, uint16_t port) {
@@ -81,7 +85,9 @@ static void accept_one(struct net *net, int fd) {
         return;
     }
     peer->accepted_ns = now_ns();
-    if (++net->stranger_count >= NET_STRANGERS_MAX) {
+    net->stranger_count++;
+    net->stranger_most = net->stranger_count > net->stranger_most ? net->stranger_count : net->stranger_most;
+    if (net->stranger_count >= NET_STRANGERS_MAX) {
         const struct timeval pause = { 0, CROWD_LOOK_US };
         event_del(net->acceptable);
         event_add(net->crowded, &pause);
@@ -122,7 +128,34 @@ static void on_accept_again(evutil_socket_t fd, short what, void *arg) {
     resume_accepting(arg);
 }
 
-/* The limit is still reached: makes room for those who wait, if any do. */
+/* How long neither end has sent anything. */
+static uint32_t idle_ms(int fd) {
+    struct tcp_info info = { 0 };
+    socklen_t bytes = sizeof(info);
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) {
+        return UINT32_MAX;
+    }
+    return info.tcpi_last_data_sent < info.tcpi_last_data_recv ? info.tcpi_last_data_sent : info.tcpi_last_data_recv;
+}
+
+/* What has come and was not read yet is our own lateness. */
+static bool is_late(const struct net_peer *peer, uint64_t now) {
+    uint64_t age_ms = (now - peer->accepted_ns) / 1000000u;
+    int unread = 0;
+
+    if (age_ms > NET_CROWD_MS || peer->bev == NULL) {
+        return age_ms > NET_CROWD_MS;
+    }
+    int fd = bufferevent_getfd(peer->bev);
+    if (age_ms < NET_CROWD_WORD_MS || ioctl(fd, FIONREAD, &unread) != 0 || unread > 0) {
+        return false;
+    }
+    return !net_tls_has_heard(peer->bev) || idle_ms(fd) >= NET_CROWD_WORD_MS;
+}
+
+/* The limit is still reached: makes room for those who wait, if any do. Else the crowd has gone, and what its
+ * handshakes took goes back to the system. */
 static void on_crowded(evutil_socket_t fd, short what, void *arg) {
     const struct timeval pause = { 0, CROWD_LOOK_US };
     struct net *net = arg;
@@ -131,6 +164,10 @@ static void on_crowded(evutil_socket_t fd, short what, void *arg) {
 
     (void)fd;
     (void)what;
+    if (net->stranger_count == 0) {
+        net->stranger_most = 0;
+        (void)malloc_trim(0);
+    }
     if (net->stranger_count < NET_STRANGERS_MAX) {
         return;
     }
@@ -141,14 +178,18 @@ static void on_crowded(evutil_socket_t fd, short what, void *arg) {
     uint64_t now = now_ns();
     for (peer = TAILQ_FIRST(&net->peers); peer != NULL; peer = next) {
         next = TAILQ_NEXT(peer, link);
-        if (peer->accepted && peer->state != NET_PEER_OPEN && now - peer->accepted_ns > NET_CROWD_MS * 1000000u) {
+        if (peer->accepted && peer->state != NET_PEER_OPEN && is_late(peer, now)) {
             net_peer_fail(peer, "handshake too slow while others wait");
         }
     }
 }
 
 void net_stranger_left(struct net *net) {
-    net->stranger_count--;
+    const struct timeval pause = { 0, CROWD_LOOK_US };
+
+    if (--net->stranger_count == 0 && net->stranger_most >= NET_CROWD_MIN && net->crowded != NULL) {
+        event_add(net->crowded, &pause);
+    }
     resume_accepting(net);
 }
 

@@ -99,6 +99,12 @@ struct bufferevent *net_tls_start(struct net *net, int fd, bool accepted) {
                                           BEV_OPT_CLOSE_ON_FREE | BEV_OPT_DEFER_CALLBACKS);
 }
 
+bool net_tls_has_heard(struct bufferevent *bev) {
+    OSSL_HANDSHAKE_STATE state = SSL_get_state(bufferevent_openssl_get_ssl(bev));
+
+    return state != TLS_ST_BEFORE && state != TLS_ST_SR_CLNT_HELLO;
+}
+
 bool net_tls_authenticated(struct bufferevent *bev) {
     SSL *ssl = bufferevent_openssl_get_ssl(bev);
 

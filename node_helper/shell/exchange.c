@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "node_helper/shell/blocks.h"
 #include "node_helper/shell/shell.h"
 #include "node_helper/wire/wire_cursor.h"
 
 #define EXCHANGE_KEY 0u /* no fence has it */
-#define BLOCK_HEADER_BYTES 8u
 
 struct block {
     uint32_t bytes;
@@ -92,44 +92,13 @@ static void answer_own(struct shell *shell, struct wire_rpc_answer *answer) {
     }
 }
 
-/* The joined parts in rank order, without headers; free(). NULL: no memory, or not one block of each rank. */
-static uint8_t *order(const uint8_t *data, size_t bytes, uint32_t rank_count, size_t *ret_bytes) {
-    struct wire_reader reader = { .bytes = data, .length = bytes };
-    struct block *blocks = calloc(rank_count + 1u, sizeof(*blocks));
-    uint8_t *ordered = malloc(bytes + 1);
-    bool complete = blocks != NULL && ordered != NULL;
-    size_t used = 0;
-    while (complete && reader.offset < reader.length) {
-        uint32_t rank = wire_read_u32(&reader), count = wire_read_u32(&reader);
-        const uint8_t *span = wire_read_span(&reader, count);
-        complete = !reader.failed && rank < rank_count && blocks[rank].data == NULL;
-        if (complete) {
-            blocks[rank] = (struct block){ .bytes = count, .data = (uint8_t *)(uintptr_t)span };
-        }
-    }
-    for (uint32_t rank = 0; complete && rank < rank_count; rank++) {
-        complete = blocks[rank].data != NULL;
-        if (complete) {
-            memcpy(ordered + used, blocks[rank].data, blocks[rank].bytes);
-            used += blocks[rank].bytes;
-        }
-    }
-    free(blocks);
-    if (!complete) {
-        free(ordered);
-        return NULL;
-    }
-    *ret_bytes = used;
-    return ordered;
-}
-
 static void on_gathered(struct shell *shell, void *arg, const uint8_t *data, size_t bytes) {
     size_t all_bytes = 0;
     (void)arg;
     if (data == NULL) {
         return; /* the ranks are being interrupted */
     }
-    uint8_t *all = order(data, bytes, core_rank_count(shell->core), &all_bytes);
+    uint8_t *all = blocks_order(data, bytes, core_rank_count(shell->core), &all_bytes);
     struct wire_rpc_answer answer = { .result = all ? CKPTLESS_OK : CKPTLESS_ERR_NO_MEMORY,
                                       .data_bytes = all ? (uint32_t)all_bytes : 0,
                                       .data = all };

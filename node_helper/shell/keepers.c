@@ -147,10 +147,8 @@ static void on_accept(evutil_socket_t listen_fd, short what, void *arg) {
 /* 0: listens; else errno. */
 static int try_listen(struct shell *shell) {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    char name[sizeof(address.sun_path) - 1];
-    wire_keeper_address(shell->launch.token, shell->launch.node, name, sizeof(name));
-    size_t length = strlen(name);
-    memcpy(address.sun_path + 1, name, length);
+    size_t length = strnlen(shell->launch.keepers, sizeof(address.sun_path) - 1);
+    memcpy(address.sun_path + 1, shell->launch.keepers, length);
     socklen_t bytes = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + length);
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || bind(fd, (const struct sockaddr *)&address, bytes) != 0 || listen(fd, 128) != 0) {

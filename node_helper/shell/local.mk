@@ -4,9 +4,13 @@ ckptlessd_SOURCES = \
 	node_helper/shell/act.c \
 	node_helper/shell/bell.c \
 	node_helper/shell/bell.h \
-	node_helper/shell/farewell.c \
+	node_helper/shell/blocks.c \
+	node_helper/shell/blocks.h \
 	node_helper/shell/exchange.c \
+	node_helper/shell/farewell.c \
 	node_helper/shell/fence.c \
+	node_helper/shell/gate.c \
+	node_helper/shell/gate.h \
 	node_helper/shell/gather.c \
 	node_helper/shell/join.c \
 	node_helper/shell/keepers.c \
@@ -42,9 +46,12 @@ ckptlessd_SOURCES = \
 	node_helper/shell/world.c \
 	node_helper/shell/world.h
 ckptlessd_CFLAGS = $(AM_CFLAGS) $(EVENT_CFLAGS) $(JANSSON_CFLAGS) $(XXHASH_CFLAGS)
+# The libraries that it loads find its accept(2).
+ckptlessd_LDFLAGS = -Wl,--export-dynamic-symbol=accept
 ckptlessd_LDADD = \
 	node_helper/core/libcore.la \
 	node_helper/net/libnet.la \
+	node_helper/seal/libseal.la \
 	pmix_glue/server/libpmixsrv.la \
 	slurm_client/libslurmrun.la \
 	step_launcher/libtimeline.la \
@@ -54,6 +61,7 @@ ckptlessd_LDADD = \
 
 shell_tests = \
 	tests/unit/test_bell \
+	tests/unit/test_gate \
 	tests/unit/test_gather \
 	tests/unit/test_report \
 	tests/unit/test_memory \
@@ -67,6 +75,9 @@ tests_unit_test_bell_SOURCES = tests/unit/test_bell.c node_helper/shell/bell.c n
 	node_helper/shell/process.c
 tests_unit_test_bell_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
 tests_unit_test_bell_LDADD = $(CMOCKA_LIBS)
+tests_unit_test_gate_SOURCES = tests/unit/test_gate.c node_helper/shell/gate.c
+tests_unit_test_gate_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+tests_unit_test_gate_LDADD = $(CMOCKA_LIBS)
 # Alone: what it asks of the other parts is the test's.
 tests_unit_test_gather_SOURCES = tests/unit/test_gather.c node_helper/shell/gather.c
 tests_unit_test_gather_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS) $(EVENT_CFLAGS)

@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "node_helper/seal/seal.h"
 #include "node_helper/shell/shell.h"
 
 #define SLICE_NS 200000u
@@ -115,6 +116,27 @@ static bool read_launch(struct wire_launch *ret_launch) {
     return parsed;
 }
 
+/* The step secret, and what else only those know who know it. */
+static bool open_secret(struct shell *shell) {
+    char error[256];
+    uint8_t tag[(sizeof(shell->pmix_tag) - 1) / 2];
+    if (!seal_open(shell->launch.secret, shell->launch.munge_socket, shell->secret, error, sizeof(error))) {
+        log_line("the step's secret cannot be opened: %s", error);
+        return false;
+    }
+    if (seal_is_plain(shell->launch.secret)) {
+        log_line(
+            "the step's secret came unsealed (Slurm's AuthType is not auth/munge): who reads Slurm's messages has it");
+    }
+    explicit_bzero(shell->launch.secret, sizeof(shell->launch.secret));
+    seal_derive(shell->secret, "tokens", (uint8_t *)&shell->token_seed, sizeof(shell->token_seed));
+    seal_derive(shell->secret, "pmix", tag, sizeof(tag));
+    for (size_t i = 0; i < sizeof(tag); i++) {
+        snprintf(shell->pmix_tag + 2 * i, 3, "%02x", tag[i]);
+    }
+    return true;
+}
+
 static bool watch_stepd(struct shell *shell) {
     shell->stepd_fd = (int)syscall(SYS_pidfd_open, (pid_t)shell->launch.stepd_pid, 0);
     if (shell->stepd_fd < 0) {
@@ -213,7 +235,7 @@ int main(void) {
         return SHELL_EXIT_CODE;
     }
     shell.exit_code = SHELL_EXIT_CODE;
-    if (begin(&shell)) {
+    if (open_secret(&shell) && begin(&shell)) {
         (void)event_base_dispatch(shell.base);
     }
     /* PMIx and libfabric take their own time to end, in rare cases for ever: nothing stays behind for that. */

@@ -3,6 +3,7 @@
  * of the shell that they are for. Knows which connection is whose, nothing of what is said.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "node_helper/shell/shell.h"
 
@@ -289,7 +290,8 @@ bool peers_close_all(struct shell *shell) {
 bool peers_init(struct shell *shell) {
     static const struct net_callbacks callbacks = { .on_open = on_open, .on_frame = on_frame, .on_close = on_close };
     shell->reconnect_ms = RECONNECT_MS_MIN;
-    enum net_result result = net_create(&shell->net, shell->base, shell->launch.secret, &callbacks, shell);
+    enum net_result result = net_create(&shell->net, shell->base, shell->secret, &callbacks, shell);
+    explicit_bzero(shell->secret, sizeof(shell->secret));
     if (result == NET_OK) {
         result = net_listen(shell->net, 0, 0, &shell->port);
     }

@@ -194,11 +194,8 @@ static bool make_core(struct shell *shell, const struct wire_roster *roster) {
         .restart_max = settings->restarts,
         .kill_on_bad_exit = shell->launch.kill_on_bad_exit != 0,
         .wait_ns = shell->launch.wait_s * 1000000000ull,
+        .seed = shell->token_seed, /* tokens need to be unlike each other and unknown to strangers, no more */
     };
-    /* Tokens need to be unlike each other and unknown to strangers, no more. */
-    for (uint32_t i = 0; i < sizeof(config.seed); i++) {
-        config.seed = config.seed << 8 | shell->launch.secret[i];
-    }
     return core_create(&shell->core, &config) == CORE_OK;
 }
 

@@ -293,8 +293,8 @@ bool rpc_init(struct shell *shell) {
         .rank_nodes = rank_nodes,
         .node = shell->launch.node,
     };
-    char nspace[64];
-    snprintf(nspace, sizeof(nspace), "ckptless.%u.%u", shell->launch.job, shell->launch.step);
+    char nspace[80];
+    snprintf(nspace, sizeof(nspace), "ckptless.%u.%u.%s", shell->launch.job, shell->launch.step, shell->pmix_tag);
     config.nspace = nspace;
     for (uint32_t node = 0; node < shell->node_count; node++) {
         config.universe += shell->nodes[node].member.slot_count;

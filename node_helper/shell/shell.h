@@ -120,6 +120,9 @@ struct stays;    /* stays.c */
 
 struct shell {
     struct wire_launch launch;
+    uint8_t secret[WIRE_SECRET_BYTES]; /* of the step, until the connections have it */
+    uint64_t token_seed;               /* derived from it, like the next */
+    char pmix_tag[33]; /* hex; part of the names of the step's PMIx namespaces, which strangers cannot guess */
     struct wire_settings settings;
     struct event_base *base;
     struct event *deadline;     /* the core's */

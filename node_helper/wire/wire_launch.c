@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum kind { KIND_U32, KIND_U16, KIND_TEXT, KIND_TOKEN, KIND_SECRET };
+enum kind { KIND_U32, KIND_U16, KIND_TEXT, KIND_TOKEN };
 
 struct field {
     const char *key;
@@ -34,7 +34,9 @@ static const struct field fields[] = {
     FIELD(KIND_TEXT, launcher_address),
     FIELD(KIND_TEXT, host),
     FIELD(KIND_TOKEN, token),
-    FIELD(KIND_SECRET, secret),
+    FIELD(KIND_TEXT, keepers),
+    FIELD(KIND_TEXT, secret),
+    FIELD(KIND_TEXT, munge_socket),
     FIELD(KIND_TEXT, option),
     FIELD(KIND_TEXT, directory),
     FIELD(KIND_TEXT, user_master_addr),
@@ -43,16 +45,9 @@ static const struct field fields[] = {
 #define FIELD_COUNT (sizeof(fields) / sizeof(fields[0]))
 #define VALUE_BYTES_MAX (WIRE_TEXT_BYTES * 2) /* of the longest member, with the NUL */
 
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 static bool all_hex(const char *text, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        if (hex_digit(text[i]) < 0) {
+        if (memchr("0123456789abcdef", text[i], 16) == NULL) {
             return false;
         }
     }
@@ -61,19 +56,12 @@ static bool all_hex(const char *text, size_t count) {
 
 /* The value of a member as text; false when it cannot stand in a line. */
 static bool format_value(const struct field *field, const void *member, char *ret_value) {
-    const uint8_t *bytes = member;
-
     switch (field->kind) {
     case KIND_U32:
         snprintf(ret_value, VALUE_BYTES_MAX, "%" PRIu32, *(const uint32_t *)member);
         return true;
     case KIND_U16:
         snprintf(ret_value, VALUE_BYTES_MAX, "%" PRIu16, *(const uint16_t *)member);
-        return true;
-    case KIND_SECRET:
-        for (size_t i = 0; i < field->bytes; i++) {
-            snprintf(ret_value + 2 * i, 3, "%02x", bytes[i]);
-        }
         return true;
     case KIND_TOKEN:
     case KIND_TEXT:
@@ -122,7 +110,6 @@ static bool parse_number(const char *text, size_t length, uint32_t bound, uint32
 
 static bool parse_value(const struct field *field, const char *text, size_t length, void *ret_member) {
     uint32_t number = 0;
-    uint8_t *bytes = ret_member;
 
     switch (field->kind) {
     case KIND_U32:
@@ -132,14 +119,6 @@ static bool parse_value(const struct field *field, const char *text, size_t leng
             return false;
         }
         *(uint16_t *)ret_member = (uint16_t)number;
-        return true;
-    case KIND_SECRET:
-        if (length != 2 * field->bytes || !all_hex(text, length)) {
-            return false;
-        }
-        for (size_t i = 0; i < field->bytes; i++) {
-            bytes[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
-        }
         return true;
     case KIND_TOKEN:
         if (length != WIRE_TOKEN_HEX - 1 || !all_hex(text, length)) {

@@ -13,6 +13,7 @@
 #include "wire_message.h"
 
 #define WIRE_SECRET_BYTES 32u
+#define WIRE_SEALED_BYTES 1024u /* of its text on the way, with the NUL: node_helper/seal */
 #define WIRE_LAUNCH_BYTES_MAX 16384u
 
 struct wire_launch {
@@ -26,8 +27,10 @@ struct wire_launch {
     uint16_t launcher_port;
     char launcher_address[WIRE_NAME_BYTES]; /* of ckptless-launch */
     char host[WIRE_NAME_BYTES];             /* SLURMD_NODENAME */
-    char token[WIRE_TOKEN_HEX];             /* of the keepers' socket */
-    uint8_t secret[WIRE_SECRET_BYTES];
+    char token[WIRE_TOKEN_HEX];             /* of the step; strangers may know it */
+    char keepers[WIRE_NAME_BYTES];          /* name of the socket that the keepers come to */
+    char secret[WIRE_SEALED_BYTES];         /* sealed where that is possible */
+    char munge_socket[WIRE_NAME_BYTES];     /* of munged; "": where munge has it by default */
     char option[WIRE_TEXT_BYTES * 2];       /* value of --ckptless, as given */
     char directory[WIRE_TEXT_BYTES * 2];    /* the step's working directory, absolute */
     char user_master_addr[WIRE_NAME_BYTES]; /* MASTER_ADDR as the user set it; "": not set */

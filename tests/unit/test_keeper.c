@@ -115,7 +115,7 @@ static void start_keeper(struct fixture *f) {
                                         .launch_timeout_ms = f->launch_timeout_ms,
                                         .helper_pid = f->started_helper,
                                         .set_environment = set_environment };
-        snprintf(config.address, sizeof(config.address), "%s", f->address);
+        snprintf(config.addresses[0], sizeof(config.addresses[0]), "%s", f->address);
         (void)dup2(said[1], STDOUT_FILENO);
         (void)dup2(said[1], STDERR_FILENO);
         (void)setenv("OLD", "1", 1);

@@ -109,7 +109,7 @@ static void become_task(const struct fixture *f, int said_fd, int input_fd) {
     sigfillset(&all); /* as slurmstepd leaves it */
     (void)sigprocmask(SIG_SETMASK, &all, NULL);
     (void)setpgid(0, 0);
-    snprintf(config.address, sizeof(config.address), "%s", f->address);
+    snprintf(config.addresses[0], sizeof(config.addresses[0]), "%s", f->address);
     (void)dup2(input_fd, STDIN_FILENO);
     (void)dup2(said_fd, STDOUT_FILENO);
     if (keeper_group_run(&config, RANKS)) {

@@ -40,6 +40,8 @@ static void a_bad_request_gets_one_line_and_an_end(void **state) {
           "fail text=ckptless-launch: the request on descriptor 0 is not complete\n" },
         { "option=\njob=1\nstep=0\nport_min=0\nport_max=0\nsubmit_dir=tmp\n\n",
           "fail text=ckptless-launch: the request on descriptor 0 is not complete\n" },
+        { "option=\njob=1\nstep=0\nport_min=0\nport_max=0\nsubmit_dir=/tmp\nmunge_socket=/no/such/socket\n\n",
+          "fail text=ckptless-launch: the step's secret cannot be sealed: munge: " },
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
         struct bench *bench = *state;

@@ -15,28 +15,26 @@
 #include "tests/unit/test_seed.h"
 
 static struct wire_launch sample(void) {
-    struct wire_launch launch = { .job = 12,
-                                  .step = 0,
-                                  .node = 4,
-                                  .node_count = 5,
-                                  .task_count = 2,
-                                  .stepd_pid = UINT32_MAX,
-                                  .predecessor = 1,
-                                  .kill_on_bad_exit = 1,
-                                  .wait_s = 30,
-                                  .launcher_port = 65535,
-                                  .launcher_address = "10.0.0.1",
-                                  .host = "n5",
-                                  .token = "0123456789abcdef0123456789abcdef",
-                                  .option = "spares=1,log-dir=/a=b",
-                                  .directory = "/home/x y",
-                                  .user_master_addr = "",
-                                  .user_master_port = "29500" };
-
-    for (uint8_t i = 0; i < WIRE_SECRET_BYTES; i++) {
-        launch.secret[i] = (uint8_t)(i * 8 + 3);
-    }
-    return launch;
+    return (struct wire_launch){ .job = 12,
+                                 .step = 0,
+                                 .node = 4,
+                                 .node_count = 5,
+                                 .task_count = 2,
+                                 .stepd_pid = UINT32_MAX,
+                                 .predecessor = 1,
+                                 .kill_on_bad_exit = 1,
+                                 .wait_s = 30,
+                                 .launcher_port = 65535,
+                                 .launcher_address = "10.0.0.1",
+                                 .host = "n5",
+                                 .token = "0123456789abcdef0123456789abcdef",
+                                 .keepers = "ckptless.fedcba9876543210fedcba9876543210.4",
+                                 .secret = "MUNGE:AwQDAAB+/=:",
+                                 .munge_socket = "/run/munge/munge.socket.2",
+                                 .option = "spares=1,log-dir=/a=b",
+                                 .directory = "/home/x y",
+                                 .user_master_addr = "",
+                                 .user_master_port = "29500" };
 }
 
 static void a_cut_text_is_refused_at_every_byte(void **state) {
@@ -75,8 +73,7 @@ static void bad_lines_are_refused(void **state) {
         { "token=0", "token=00" },
         { "token=0", "token=" },
         { "token=0", "token=G" },
-        { "secret=03", "secret=0" },
-        { "secret=03", "secret=zz" },
+        { "secret=MUNGE", "secrets=MUNGE" },
         { "user_master_port=29500", "user_master_port=1234567890123456" },
     };
     struct wire_launch launch = sample(), got;
@@ -126,7 +123,8 @@ static void a_launch_round_trips(void **state) {
     assert_int_equal(got.node_count, 5);
     assert_int_equal(got.stepd_pid, UINT32_MAX);
     assert_int_equal(got.launcher_port, 65535);
-    assert_memory_equal(got.secret, launch.secret, sizeof(launch.secret));
+    assert_string_equal(got.secret, launch.secret);
+    assert_string_equal(got.munge_socket, launch.munge_socket);
     assert_string_equal(got.token, launch.token);
     assert_string_equal(got.option, launch.option);
     assert_string_equal(got.user_master_addr, "");

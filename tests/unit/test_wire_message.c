@@ -293,6 +293,7 @@ static void every_type_round_trips(void **state) {
     for (int type = 1; type < WIRE_TYPE_COUNT; type++) {
         size_t count = encode_sample((enum wire_type)type, bytes);
         test_seed("wire_message", -1, bytes, count);
+        test_seed("leader", -1, bytes, count);
         assert_true(decode_copy(bytes, count, &arena, &message));
         assert_int_equal(message.type, type);
         assert_int_equal(message.from, 42);

@@ -133,6 +133,7 @@ static void every_request_round_trips(void **state) {
         struct wire_rpc_request request = request_sample(type);
         size_t count = wire_rpc_request_encode(&request, bytes, sizeof(bytes));
         test_seed("wire_rpc", 0, bytes, count);
+        test_seed("table", -1, bytes, count);
         assert_true(wire_rpc_request_bound(&request) >= count);
         assert_true(decode_request(bytes, count, &arena, &got));
         assert_int_equal(got.type, type);
