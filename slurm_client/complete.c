@@ -14,35 +14,64 @@
 
 #define NOTE "ckptless: batch script lost with its node; "
 #define NOT_DONE_CODE 93u
-#define COMMENT_BYTES 4096u
 
-/* "step 12.0 ended with 3; ": the code, or -1. */
-static long noted_code(const char *comment, uint32_t job, uint32_t step) {
-    char text[64];
-    snprintf(text, sizeof(text), "step %u.%u ended with ", job, step);
-    const char *found = comment ? strstr(comment, text) : NULL;
+/* "step 12.0 ended with 3; ": the code, or -1. A requeued job has its comment still, and other steps of the same names.
+ */
+static long noted_code(const job_info_t *job, uint32_t step) {
+    char text[96];
+    snprintf(text, sizeof(text), "step %u.%u of start %u ended with ", job->job_id, step, job->restart_cnt);
+    const char *found = job->comment ? strstr(job->comment, text) : NULL;
     return found ? strtol(found + strlen(text), NULL, 10) : -1;
 }
 
-static int note(const char *comment, uint32_t job, uint32_t step, uint32_t code) {
-    char text[COMMENT_BYTES];
+static int note(const job_info_t *job, uint32_t step, uint32_t code) {
+    const char *before = job->comment ? job->comment : "";
+    size_t capacity = strlen(before) + 256;
     job_desc_msg_t request;
+    char *text = malloc(capacity);
+    if (text == NULL) {
+        return SLURM_ERROR;
+    }
     slurm_init_job_desc_msg(&request);
-    request.job_id = job;
-    snprintf(text, sizeof(text), "%s%sstep %u.%u ended with %u; ", comment ? comment : "",
-             comment && strstr(comment, NOTE) ? "" : NOTE, job, step, code);
+    request.job_id = job->job_id;
     request.comment = text;
-    return slurm_update_job(&request);
+    snprintf(text, capacity, "%sstep %u.%u of start %u ended with %u; %s", strstr(before, NOTE) ? "" : NOTE,
+             job->job_id, step, job->restart_cnt, code, before);
+    int result = slurm_update_job(&request);
+    free(text);
+    return result;
+}
+
+/* Refusals of slurmctld stay what they are; that it cannot be reached does not. */
+static int fail_to(const char *what) {
+    int number = slurm_get_errno();
+    (void)client_fail(what);
+    return number >= ESLURM_INVALID_PARTITION_NAME && number < SLURM_PROTOCOL_SOCKET_IMPL_ZERO_RECV_LENGTH
+               ? CLIENT_EXIT_NEVER
+               : CLIENT_EXIT_LATER;
+}
+
+/* Not that this helper's node cannot reach it: that slurmctld cannot. */
+static bool is_gone(const char *host) {
+    node_info_msg_t *nodes = NULL;
+    if (slurm_load_node_single(&nodes, (char *)(uintptr_t)host, SHOW_ALL) != SLURM_SUCCESS) {
+        return false;
+    }
+    bool answer = nodes->record_count == 1 && ((nodes->node_array[0].node_state & NODE_STATE_NO_RESPOND) != 0 ||
+                                               (nodes->node_array[0].node_state & NODE_STATE_BASE) == NODE_STATE_DOWN);
+    slurm_free_node_info_msg(nodes);
+    return answer;
 }
 
 /* The worst code of its steps; -1: one of them has not ended. */
-static long worst_of_all(const char *comment, const job_step_info_response_msg_t *steps, uint32_t job, long worst) {
+static long worst_of_all(const job_info_t *job, const job_step_info_response_msg_t *steps, long worst) {
     for (uint32_t i = 0; i < steps->job_step_count; i++) {
         uint32_t step = steps->job_steps[i].step_id.step_id;
-        if (step > SLURM_MAX_NORMAL_STEP_ID) {
+        /* Asked for the job that an array is named after, slurmctld tells of the steps of all its tasks. */
+        if (step > SLURM_MAX_NORMAL_STEP_ID || steps->job_steps[i].step_id.job_id != job->job_id) {
             continue;
         }
-        long code = noted_code(comment, job, step);
+        long code = noted_code(job, step);
         if (code < 0) {
             return -1;
         }
@@ -58,9 +87,16 @@ static bool is_batch_job_of(const job_info_t *job, const char *host) {
 static int complete(const job_info_t *info, uint32_t step, uint32_t code, bool as_failed) {
     job_step_info_response_msg_t *steps = NULL;
     uint32_t job = info->job_id;
-    if (noted_code(info->comment, job, step) < 0) {
-        if (note(info->comment, job, step, code) != SLURM_SUCCESS) {
-            return client_fail("the job's comment cannot be written");
+    if ((info->job_state & JOB_STATE_BASE) != JOB_RUNNING) {
+        return 0; /* it ends already */
+    }
+    if (!is_gone(info->batch_host)) {
+        (void)fprintf(stderr, "slurmctld does not miss %s yet\n", info->batch_host);
+        return CLIENT_EXIT_LATER;
+    }
+    if (noted_code(info, step) < 0) {
+        if (note(info, step, code) != SLURM_SUCCESS) {
+            return fail_to("the job's comment cannot be written");
         }
         (void)fprintf(stderr, "noted\n");
         return CLIENT_EXIT_LATER; /* and looked at again: others may write at the same moment */
@@ -68,7 +104,7 @@ static int complete(const job_info_t *info, uint32_t step, uint32_t code, bool a
     if (slurm_get_job_steps(0, job, NO_VAL, &steps, SHOW_ALL) != SLURM_SUCCESS) {
         return client_fail("the job's steps cannot be looked up");
     }
-    long worst = worst_of_all(info->comment, steps, job, code);
+    long worst = worst_of_all(info, steps, code);
     slurm_free_job_step_info_response_msg(steps);
     if (worst < 0) {
         (void)fprintf(stderr, "another step of the job goes on\n");
@@ -76,7 +112,7 @@ static int complete(const job_info_t *info, uint32_t step, uint32_t code, bool a
     }
     uint32_t end = worst != 0 ? (uint32_t)worst & 0xff : as_failed ? NOT_DONE_CODE : 0;
     if (slurm_complete_job(job, end << 8) != SLURM_SUCCESS && slurm_get_errno() != ESLURM_ALREADY_DONE) {
-        return client_fail("slurmctld does not complete the job");
+        return fail_to("slurmctld does not complete the job");
     }
     return 0;
 }
@@ -88,12 +124,12 @@ int client_complete(int argc, char **argv) {
     }
     uint32_t job = (uint32_t)strtoul(argv[1], NULL, 10), step = (uint32_t)strtoul(argv[2], NULL, 10);
     uint32_t code = (uint32_t)strtoul(argv[4], NULL, 10) & 0xff;
-    if (slurm_load_job(&jobs, job, SHOW_ALL) != SLURM_SUCCESS || jobs->record_count == 0) {
-        return client_fail("the job cannot be looked up");
-    }
+    const job_info_t *info = client_load_job(job, &jobs);
     int result = CLIENT_EXIT_NEVER;
-    if (is_batch_job_of(&jobs->job_array[0], argv[3])) {
-        result = complete(&jobs->job_array[0], step, code, strcmp(argv[5], "fail") == 0);
+    if (info == NULL) {
+        result = CLIENT_EXIT_LATER;
+    } else if (is_batch_job_of(info, argv[3])) {
+        result = complete(info, step, code, strcmp(argv[5], "fail") == 0);
     } else {
         (void)fprintf(stderr, "the job has no batch script on %s\n", argv[3]);
     }

@@ -11,6 +11,19 @@ int client_fail(const char *what) {
     return CLIENT_EXIT_LATER;
 }
 
+const job_info_t *client_load_job(uint32_t job, job_info_msg_t **ret_jobs) {
+    *ret_jobs = NULL;
+    if (slurm_load_job(ret_jobs, job, SHOW_ALL) == SLURM_SUCCESS) {
+        for (uint32_t i = 0; i < (*ret_jobs)->record_count; i++) {
+            if ((*ret_jobs)->job_array[i].job_id == job) {
+                return &(*ret_jobs)->job_array[i];
+            }
+        }
+    }
+    (void)client_fail("the job cannot be looked up");
+    return NULL;
+}
+
 int main(int argc, char **argv) {
     static const struct {
         const char *name;
@@ -22,6 +35,8 @@ int main(int argc, char **argv) {
             return verbs[i].fn(argc - 1, argv + 1);
         }
     }
-    (void)fputs("usage: ckptless-slurm shrink [--again] JOB HOST... | state JOB STEP | complete JOB STEP HOST CODE fail|complete\n", stderr);
+    (void)fputs("usage: ckptless-slurm shrink [--again] JOB HOST... | state JOB STEP | complete JOB STEP HOST CODE "
+                "fail|complete\n",
+                stderr);
     return CLIENT_EXIT_USAGE;
 }

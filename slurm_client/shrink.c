@@ -92,10 +92,12 @@ int client_shrink(int argc, char **argv) {
         return CLIENT_EXIT_USAGE;
     }
     uint32_t job = (uint32_t)strtoul(argv[1], NULL, 10);
-    if (slurm_load_job(&jobs, job, 0) != SLURM_SUCCESS || jobs->record_count == 0) {
-        return client_fail("the job cannot be looked up");
+    const job_info_t *info = client_load_job(job, &jobs);
+    if (info == NULL) {
+        slurm_free_job_info_msg(jobs);
+        return CLIENT_EXIT_LATER;
     }
-    char *nodes = survivors(jobs->job_array[0].nodes, argv + 2, argc - 2);
+    char *nodes = survivors(info->nodes, argv + 2, argc - 2);
     if (nodes != NULL) {
         result = shrink(job, nodes, again);
     }

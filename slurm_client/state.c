@@ -8,15 +8,18 @@
 
 #include "slurm_client/client.h"
 
-static const char *describe(uint32_t job_state, const job_step_info_response_msg_t *steps) {
-    if (job_state == JOB_SUSPENDED) {
+static const char *describe(const job_info_t *job, const job_step_info_response_msg_t *steps) {
+    if (job->job_state == JOB_SUSPENDED) {
         return "suspended";
     }
-    if (job_state != JOB_RUNNING || steps->job_step_count == 0) {
-        return "ending";
+    /* Asked for the job that an array is named after, slurmctld tells of the steps of all its tasks. */
+    for (uint32_t i = 0; i < steps->job_step_count && job->job_state == JOB_RUNNING; i++) {
+        const job_step_info_t *step = &steps->job_steps[i];
+        if (step->step_id.job_id == job->job_id) {
+            return step->state == JOB_RUNNING ? "running" : step->state == JOB_SUSPENDED ? "suspended" : "ending";
+        }
     }
-    uint32_t step_state = steps->job_steps[0].state;
-    return step_state == JOB_RUNNING ? "running" : step_state == JOB_SUSPENDED ? "suspended" : "ending";
+    return "ending";
 }
 
 int client_state(int argc, char **argv) {
@@ -26,13 +29,15 @@ int client_state(int argc, char **argv) {
         return CLIENT_EXIT_USAGE;
     }
     uint32_t job = (uint32_t)strtoul(argv[1], NULL, 10), step = (uint32_t)strtoul(argv[2], NULL, 10);
-    if (slurm_load_job(&jobs, job, SHOW_ALL) != SLURM_SUCCESS || jobs->record_count == 0) {
-        return client_fail("the job cannot be looked up");
+    const job_info_t *info = client_load_job(job, &jobs);
+    if (info == NULL) {
+        slurm_free_job_info_msg(jobs);
+        return CLIENT_EXIT_LATER;
     }
     if (slurm_get_job_steps(0, job, step, &steps, SHOW_ALL) != SLURM_SUCCESS) {
         return client_fail("the step cannot be looked up");
     }
-    (void)puts(describe(jobs->job_array[0].job_state, steps));
+    (void)puts(describe(info, steps));
     slurm_free_job_step_info_response_msg(steps);
     slurm_free_job_info_msg(jobs);
     return 0;

@@ -13,7 +13,8 @@
 #include "spank_plugin/keeper_tree.h"
 
 #define NS_PER_MS 1000000u
-#define RENEWED_MS 10 /* how soon a renewal is seen */
+#define RENEWED_MS 10   /* how soon a renewal is seen */
+#define NO_LEASE_MS 200 /* and that there is an end now */
 
 static uint64_t now_ns(void) {
     struct timespec now;
@@ -60,7 +61,7 @@ int64_t keeper_lease_check(struct keeper *keeper) {
         }
     }
     if (end_ns == UINT64_MAX) {
-        return -1;
+        return NO_LEASE_MS;
     }
     return has_ended ? RENEWED_MS : (int64_t)((end_ns - now) / NS_PER_MS) + 1;
 }

@@ -196,6 +196,9 @@ static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size
         on_hello(launcher, peer, message.from, &message.hello);
     } else if (net_user(peer) != NULL && peer == launcher->leader.peer) {
         leader_on_message(&launcher->leader, &message);
+        if (message.type == WIRE_PING) {
+            send_message(peer, &(struct wire_message){ .type = WIRE_PING, .from = WIRE_LAUNCHER });
+        }
     } else {
         net_close(peer); /* it has nothing to say here */
     }

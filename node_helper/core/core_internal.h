@@ -298,7 +298,6 @@ void leader_want_epoch(struct core *core, uint64_t detect_ns);
 /* The helper of a node is gone for good, and every rank with it. */
 void leader_lose_member(struct core *core, struct lead_member *member, uint8_t cause, uint64_t silent_ns);
 /* STOP of the current epoch, to one helper or (WIRE_NONE) to all. */
-void leader_send_stop(struct core *core, uint32_t peer);
 
 /* joining.c */
 void joining_on_peer_opened(struct core *core, uint32_t peer);

@@ -262,9 +262,9 @@ static uint64_t common_base(const struct core *core, uint32_t peer) {
     return base;
 }
 
-void leader_send_stop(struct core *core, uint32_t peer) {
+static void send_stop(struct core *core, uint32_t peer, uint64_t base) {
     struct leader *leader = core->leader;
-    uint64_t epoch = wire_epoch_pack(leader->view, leader->counter), base = common_base(core, peer);
+    uint64_t epoch = wire_epoch_pack(leader->view, leader->counter);
     struct wire_message message = { .type = WIRE_STOP,
                                     .epoch = epoch,
                                     .stop = { .ordinal = leader->ordinal,
@@ -366,6 +366,27 @@ static void announce_new(struct core *core) {
     leader->has_news = false;
 }
 
+/* To those who have missed it; none before the first epoch. All STOPs of a step have borrowed the same lists, so they
+ * tell the same. */
+static void send_stops_again(struct core *core) {
+    struct leader *leader = core->leader;
+    bool may = leader->phase != LEAD_ASSEMBLING && !leader->epoch_wanted;
+    uint64_t base = core->epoch;
+    for (uint32_t i = 0; i < leader->member_count && leader->has_news; i++) {
+        const struct lead_member *member = &leader->members[i];
+        if (member->wants_stop && member->alive) {
+            uint64_t known = common_base(core, member->id);
+            base = known < base ? known : base;
+        }
+    }
+    for (uint32_t i = 0; i < leader->member_count && leader->has_news; i++) {
+        if (leader->members[i].wants_stop && leader->members[i].alive && may) {
+            send_stop(core, leader->members[i].id, base);
+        }
+        leader->members[i].wants_stop = false;
+    }
+}
+
 static void settle(struct core *core) {
     struct leader *leader = core->leader;
     if (leader->phase == LEAD_ASSEMBLING && !leader->epoch_wanted) {
@@ -376,14 +397,7 @@ static void settle(struct core *core) {
         return;
     }
     leader->blocked = false;
-    /* One STOP a step: a second one would change what the first has borrowed. None before the first epoch. */
-    for (uint32_t i = 0; i < leader->member_count && leader->has_news; i++) {
-        if (leader->members[i].wants_stop && leader->phase != LEAD_ASSEMBLING && leader->members[i].alive &&
-            !leader->epoch_wanted) {
-            leader_send_stop(core, leader->members[i].id);
-        }
-        leader->members[i].wants_stop = false;
-    }
+    send_stops_again(core);
     if (!leader->epoch_wanted || leader->phase >= LEAD_ENDING) {
         return;
     }
@@ -411,7 +425,7 @@ static void settle(struct core *core) {
         report_epoch(core);
     }
     plan_begin_gathering(core);
-    leader_send_stop(core, WIRE_NONE);
+    send_stop(core, WIRE_NONE, common_base(core, WIRE_NONE));
     if (core->config.park == CORE_PARK_WARM) {
         seating_warm(core);
     }

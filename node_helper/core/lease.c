@@ -96,7 +96,7 @@ void lease_after_stall(struct core *core) {
     core->patience_ns = core->now_ns + core->config.heartbeat_ns;
     core->heartbeat_next_ns = core->leader == NULL ? core->now_ns : core->heartbeat_next_ns;
     core->listens_ns = core->now_ns + (was_suspended ? CORE_RESUMED_NS : 0);
-    core->held_ns = core->held_ns != CORE_NEVER ? core->now_ns : CORE_NEVER;
+    core->held_ns = core->held_ns != CORE_NEVER && was_suspended ? core->now_ns : core->held_ns;
     view_be_patient(&core->view, core->listens_ns + dead_after_ns);
 }
 

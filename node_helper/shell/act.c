@@ -119,12 +119,23 @@ static void end(struct shell *shell, const struct core_action *action) {
     if (core_is_leader(shell->core)) {
         result_is(shell, action->exit_code);
     }
-    slots_set_lease(shell, UINT64_MAX);
+    if (!action->kill) {
+        slots_set_lease(shell, UINT64_MAX);
+    }
     farewell_tell_leader(shell);
+}
+
+/* The keepers stay for a while, what is not to go on does not. */
+static void kill_all(struct shell *shell) {
+    if (shell->end_kills && !shell->end_has_killed) {
+        shell->end_has_killed = true;
+        tell_keepers(shell, WIRE_KEEPER_KILL);
+    }
 }
 
 void act_check_end(struct shell *shell) {
     if (orphan_holds_end(shell) || farewell_waits(shell)) {
+        kill_all(shell);
         return;
     }
     for (uint32_t i = 0; shell->is_over && i < shell->slot_count; i++) {
@@ -143,7 +154,6 @@ void act_check_end(struct shell *shell) {
 
 static void trace(struct shell *shell, const struct core_trace *trace) {
     result_on_trace(shell, trace);
-    orphan_check(shell);
     rollcall_report(shell, trace);
     if (core_is_leader(shell->core)) {
         shrink_on_trace(shell, trace);

@@ -9,8 +9,8 @@
 #include <linux/inet_diag.h>
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
+#include <linux/tcp.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -138,22 +138,31 @@ static bool is_held(const struct held *item) {
     return fstat(item->fd, &status) == 0 && status.st_ino == item->inode;
 }
 
-static uint32_t silent_ms(int fd) {
+/* How readily it is ended: first who has never said a byte, the longest first; then who is silent; last of all who came
+ * over loopback, and is a process of this user's: a rank, perhaps, that has had nothing to say for an hour. */
+static uint64_t readiness(int fd) {
     struct tcp_info info = { 0 };
     socklen_t bytes = sizeof(info);
+    struct ends ends;
 
-    return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) == 0 ? info.tcpi_last_data_recv : UINT32_MAX;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &bytes) != 0) {
+        return UINT64_MAX;
+    }
+    if (info.tcpi_bytes_received == 0) {
+        return (1ull << 32) + info.tcpi_last_data_recv;
+    }
+    return find_ends(fd, &ends) && is_loopback(&ends.ours) ? 0 : info.tcpi_last_data_recv;
 }
 
 /* Its owner, the library, finds it ended and closes it. */
 static void end_most_silent(void) {
     size_t found = 0;
-    uint32_t longest_ms = 0;
+    uint64_t highest = 0;
 
     for (size_t i = 0; i < held_count; i++) {
-        uint32_t ms = silent_ms(held[i].fd);
-        if (ms >= longest_ms) {
-            longest_ms = ms;
+        uint64_t value = readiness(held[i].fd);
+        if (value >= highest) {
+            highest = value;
             found = i;
         }
     }
@@ -180,7 +189,8 @@ static void hold(int fd) {
             }
         }
         held_count = kept;
-        for (size_t i = 0; held_count >= limit && i <= limit / EVICTED_SHARE; i++) {
+        size_t room = held_count >= limit ? limit - limit / EVICTED_SHARE : limit;
+        while (held_count >= room) {
             end_most_silent();
         }
     }

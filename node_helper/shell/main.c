@@ -62,20 +62,21 @@ void shell_leave(struct shell *shell, int exit_code) {
     shell_timer_ms(shell->farewell, waits ? FAREWELL_MS : 0);
 }
 
+/* Its keepers may not be here yet: first the trees of its predecessor must be gone. */
 void shell_end_with(struct shell *shell, const char *reason, uint32_t exit_code) {
     log_line("ends its keepers with %u: %s", exit_code, reason);
     shell->is_over = true;
     shell->end_kills = true;
     shell->end_code = exit_code;
     act_check_end(shell);
-    if (shell->keepers_up == 0) {
-        shell_leave(shell, SHELL_EXIT_CODE);
-    }
 }
 
 void shell_abandon(struct shell *shell, const char *reason) {
     bool is_spare = shell->nodes != NULL && shell->launch.node >= shell->active_nodes;
     shell_end_with(shell, reason, is_spare ? 0 : SHELL_EXIT_CODE);
+    if (shell->keepers_up == 0) {
+        shell_leave(shell, SHELL_EXIT_CODE);
+    }
 }
 
 static void on_give_up(evutil_socket_t fd, short what, void *arg) {

@@ -19,6 +19,7 @@
 #include "slurm_client/slurm_run.h"
 #include "step_launcher/timeline.h"
 
+#define PATIENCE_MS_MIN 2000
 #define OUTPUT_MS 500 /* for what the ranks have printed last */
 #define COMPLETE_MS_MAX 30000
 #define AGAIN_MS_MIN 50
@@ -119,13 +120,42 @@ static void begin(struct shell *shell, uint32_t node) {
     rollcall_say_unsaid(shell);
 }
 
-void orphan_check(struct shell *shell) {
-    if (shell->orphan != NULL || shell->core == NULL || !core_is_leader(shell->core)) {
-        return;
-    }
+static bool is_silent_for(const struct shell *shell, uint64_t ms) {
+    return shell_now_ns() - shell->launcher_heard_ns >= ms * 1000000u;
+}
+
+/* WIRE_NONE: srun is outside, or its node is in. */
+static uint32_t lost_node_of_srun(const struct shell *shell) {
     uint32_t node = node_of_srun(shell);
-    if (node != WIRE_NONE && node != shell->launch.node && result_is_lost(shell, node)) {
-        begin(shell, node);
+    return node != WIRE_NONE && node != shell->launch.node && result_is_lost(shell, node) ? node : WIRE_NONE;
+}
+
+static uint64_t patience_ms(const struct shell *shell) {
+    uint64_t ms = 3 * shell->settings.dead_after_ms;
+    return ms > PATIENCE_MS_MIN ? ms : PATIENCE_MS_MIN;
+}
+
+bool orphan_is_likely(const struct shell *shell) {
+    return shell->core != NULL && core_is_leader(shell->core) && is_silent_for(shell, shell->settings.dead_after_ms) &&
+           lost_node_of_srun(shell) != WIRE_NONE;
+}
+
+void orphan_check(struct shell *shell) {
+    if (shell->orphan == NULL && orphan_is_likely(shell) && is_silent_for(shell, patience_ms(shell))) {
+        begin(shell, lost_node_of_srun(shell));
+        act_check_end(shell);
+    }
+}
+
+void orphan_srun_answers(struct shell *shell) {
+    if (shell->orphan != NULL && !shell->orphan->is_completed) {
+        log_line("srun is there after all");
+        orphan_fini(shell);
+    }
+    if (shell->orphan == NULL) {
+        rollcall_say_unsaid(shell);
+        result_say(shell);
+        act_check_end(shell);
     }
 }
 
@@ -177,8 +207,11 @@ static void complete(struct shell *shell) {
 
 bool orphan_holds_end(struct shell *shell) {
     struct orphan *orphan = shell->orphan;
-    if (orphan == NULL || !shell->has_result || orphan->is_completed) {
+    if (!shell->has_result || (orphan == NULL ? !orphan_is_likely(shell) : orphan->is_completed)) {
         return false;
+    }
+    if (orphan == NULL) {
+        return true; /* it will answer, or be given up */
     }
     if (!orphan->is_completing) {
         orphan->is_completing = true;
@@ -194,7 +227,7 @@ void orphan_fini(struct shell *shell) {
     }
     slurm_run_destroy(orphan->run, 0);
     if (orphan->sattach != 0) {
-        int waited_ms = 0;
+        int waited_ms = shell->is_over ? 0 : STOP_MS;
         while (waitpid(orphan->sattach, NULL, WNOHANG) == 0) {
             if (waited_ms++ >= STOP_MS) {
                 (void)kill(orphan->sattach, SIGKILL);

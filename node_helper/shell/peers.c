@@ -105,7 +105,6 @@ void peers_follow(struct shell *shell, uint32_t leader) {
     rollcall_lead(shell);
     gather_lead(shell);
     tables_lead(shell);
-    orphan_check(shell);
     shrink_lead(shell);
     if (gather_is_waiting(shell)) {
         shell_event(shell, &(struct core_event){ .type = CORE_EVENT_UNSETTLED });

@@ -47,7 +47,7 @@ static bool needs_launcher(const struct shell *shell) {
     bool leads = shell->core != NULL && core_is_leader(shell->core);
     bool seeks =
         shell->core == NULL && shell->nodes != NULL && shell->leader == NULL; /* it may be another one by now */
-    return shell->launcher == NULL && shell->orphan == NULL && (leads || seeks);
+    return shell->launcher == NULL && (leads || seeks);
 }
 
 static void on_retry(evutil_socket_t fd, short what, void *arg) {
@@ -103,6 +103,7 @@ static void on_ping(evutil_socket_t fd, short what, void *arg) {
     if (shell->launcher_is_up) {
         peers_send(shell, shell->launcher, &message);
     }
+    orphan_check(shell);
 }
 
 bool rollcall_begin(struct shell *shell) {
@@ -125,6 +126,7 @@ static void begin_pings(struct shell *shell) {
 }
 
 void rollcall_lead(struct shell *shell) {
+    shell->launcher_heard_ns = shell_now_ns(); /* it has time to answer us from now on */
     begin_pings(shell);
     if (shell->launcher == NULL) {
         connect_launcher(shell);
@@ -261,6 +263,10 @@ static void on_roster(struct shell *shell, const struct wire_roster *roster) {
 }
 
 void rollcall_on_frame(struct shell *shell, const struct wire_message *message) {
+    shell->launcher_heard_ns = shell_now_ns();
+    if (shell->core != NULL && core_is_leader(shell->core)) {
+        orphan_srun_answers(shell);
+    }
     if (message->type == WIRE_ROSTER) {
         on_roster(shell, &message->roster);
     } else if (message->type == WIRE_REFUSE && shell->core == NULL) {
@@ -274,6 +280,10 @@ void rollcall_on_frame(struct shell *shell, const struct wire_message *message) 
 static void send_report(struct shell *shell, const struct wire_report *report) {
     if (shell->orphan != NULL) {
         orphan_report(shell, report);
+        return;
+    }
+    if (orphan_is_likely(shell)) {
+        unsaid_keep(shell, report);
         return;
     }
     struct wire_message message = { .type = WIRE_REPORT, .from = core_leader(shell->core), .report = *report };

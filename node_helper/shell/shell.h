@@ -157,6 +157,7 @@ struct shell {
     struct event *reconnect;
     uint32_t reconnect_ms;
     struct event *ping;
+    uint64_t launcher_heard_ns; /* leader: when the last message came from it */
     struct wire_arena arena;
     struct net_peer *joining; /* leader: a successor asks to join, within one core_step */
     struct wire_hello join_hello;
@@ -192,7 +193,7 @@ struct shell {
     struct orphan *orphan; /* leader; NULL: there is an srun, as far as is known */
 
     bool is_over; /* END has come: nothing is started any more */
-    bool end_kills;
+    bool end_kills, end_has_killed;
     bool has_result;             /* leader: for ckptless-launch */
     struct event *farewell_wait; /* leader: for members to say ENDED, since */
     uint64_t farewell_began_ns;
@@ -259,7 +260,9 @@ void result_is(struct shell *shell, uint32_t exit_code);                   /* le
 void result_say(struct shell *shell);                                      /* leader: there is a way out again */
 
 /* orphan.c */
-void orphan_check(struct shell *shell); /* leader: a node was lost, or this helper leads from now on */
+void orphan_check(struct shell *shell);           /* leader: now and then */
+bool orphan_is_likely(const struct shell *shell); /* leader: srun's node is lost, and it has not answered for a while */
+void orphan_srun_answers(struct shell *shell);    /* leader */
 bool orphan_is_srun(const struct shell *shell, uint32_t node); /* srun runs there */
 void orphan_report(struct shell *shell, const struct wire_report *report);
 bool orphan_holds_end(struct shell *shell); /* the keepers must not end yet: the job is being completed */

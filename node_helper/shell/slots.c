@@ -304,7 +304,7 @@ static void on_ring(evutil_socket_t fd, short what, void *arg) {
 }
 
 void slots_set_lease(struct shell *shell, uint64_t until_ns) {
-    until_ns = shell->is_over ? UINT64_MAX : until_ns; /* programs that end take their time */
+    until_ns = shell->is_over && !shell->end_kills ? UINT64_MAX : until_ns; /* programs that end take their time */
     shell->lease_end_ns = until_ns;
     for (uint32_t i = 0; i < shell->slot_count; i++) {
         if (shell->slots[i].page != NULL) {

@@ -25,11 +25,11 @@ train_with() {
 # survived WHAT STATE CODE
 survived() {
     ok "$1: training reaches its end" wait_for 60 grep -q ^final "ckptless-$job.0.out" || show_orphan
-    ok "$1: and the job ends" wait_for 40 job_is_gone || show_orphan
+    ok "$1: and the job ends" wait_for 60 job_is_gone || show_orphan
     is "$(trained_in_all | grep ^final)" "$(grep ^final <<<"$wanted")" "$1: with the weights of the undisturbed run, bit by bit"
     is "$(comm -13 <(trained_in_all) <(echo "$wanted"))$(comm -23 <(trained_in_all) <(echo "$wanted"))" "" "$1: no line is missing, none differs"
     is "$(job_fact JobState) $(job_fact ExitCode)" "$2 $3" "$1: the job is $2"
-    like "$(job_fact Comment) $(scontrol -o show job "$job" | grep -oE 'Comment=.*ended with [0-9]+')" 'step [0-9]+\.0 ended with 0' \
+    like "$(job_fact Comment) $(scontrol -o show job "$job" | grep -oE 'Comment=.*ended with [0-9]+')" 'step [0-9]+\.0 of start 0 ended with 0' \
         "$1: the step's code stands in the job's comment"
     is "$(grep -c '^ckptless: .*srun is lost with n1; output goes on in ' "ckptless-$job.0.out")" 1 "$1: one line says what happened"
     is "$(jq -r .event "$timeline" | sed '1p;$!d' | tr '\n' ' ') $(events end .exit_code)" "start end  0" \
@@ -42,7 +42,7 @@ show_orphan() {
 }
 
 # How long the job is COMPLETING is up to slurmctld, which must give n1 up first.
-lab_start 5 --accounting --slurmd-timeout 5
+lab_start 5 --accounting --slurmd-timeout 5 --conf MessageTimeout=3
 reference
 
 train_with fails spares=1
@@ -51,6 +51,17 @@ reached 30
 survived "batch host lost" FAILED 93:0
 ok "batch host lost: sacct says so" wait_for 20 sacct_says 'FAILED|93:0'
 ok "all nodes come back" all_back
+
+# Its helper alone dies: srun and script are there, and stay in charge.
+train_with helper spares=1
+reached 30
+kill -KILL "$(pids_of 1 ckptlessd)"
+ok "the helper of srun's node is killed: the job resumes" resumed 1
+ok "its helper killed: training reaches its end in srun's output" wait_for 60 said '^final'
+ok "its helper killed: and the job ends" wait_for 20 job_is_gone || show_job
+is "$(trained)" "$wanted" "its helper killed: with the weights of the undisturbed run, each line in srun's output"
+is "$(job_fact JobState) $(job_fact ExitCode)" "FAILED 3:0" "its helper killed: the script has the last word"
+ok "its helper killed: nothing was written beside it" [ ! -e "ckptless-$job.0.out" ]
 
 train_with completes spares=1,batch-lost=complete
 reached 30

@@ -266,6 +266,8 @@ static void on_frame(void *arg, struct net_peer *peer, const uint8_t *body, size
         helper->leader = message.roster.leader;
         memcpy(helper->members, message.roster.members, message.roster.member_count * sizeof(*helper->members));
         helper->has_roster = true;
+    } else if (message.type == WIRE_PING) {
+        helper->answers++;
     } else {
         assert_int_equal(message.type, WIRE_REFUSE);
         snprintf(helper->refusal, sizeof(helper->refusal), "%s", message.end.text);

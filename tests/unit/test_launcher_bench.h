@@ -26,6 +26,7 @@ struct bench_helper {
     struct net_peer *peer; /* NULL: closed */
     struct wire_message hello;
     bool is_open, is_closed, has_roster, is_refused, pings;
+    unsigned answers; /* to its PINGs */
     uint32_t your_id, active_nodes, member_count, leader;
     struct wire_member members[BENCH_NODES];
     char refusal[WIRE_TEXT_BYTES];
