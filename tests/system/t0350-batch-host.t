@@ -52,16 +52,18 @@ survived "batch host lost" FAILED 93:0
 ok "batch host lost: sacct says so" wait_for 20 sacct_says 'FAILED|93:0'
 ok "all nodes come back" all_back
 
-# Its helper alone dies: srun and script are there, and stay in charge.
+# Its helper alone stands still, longer than a leader waits for srun: srun and script are there, and stay in charge.
 train_with helper spares=1
 reached 30
-kill -KILL "$(pids_of 1 ckptlessd)"
-ok "the helper of srun's node is killed: the job resumes" resumed 1
-ok "its helper killed: training reaches its end in srun's output" wait_for 60 said '^final'
-ok "its helper killed: and the job ends" wait_for 20 job_is_gone || show_job
-is "$(trained)" "$wanted" "its helper killed: with the weights of the undisturbed run, each line in srun's output"
-is "$(job_fact JobState) $(job_fact ExitCode)" "FAILED 3:0" "its helper killed: the script has the last word"
-ok "its helper killed: nothing was written beside it" [ ! -e "ckptless-$job.0.out" ]
+helper=$(pids_of 1 ckptlessd)
+kill -STOP "$helper"
+ok "the helper of srun's node stands still: the job resumes" resumed 1
+ok "its helper stands still: training reaches its end in srun's output" wait_for 60 said '^final'
+ok "its helper stands still: and the job ends" wait_for 20 job_is_gone || show_job
+kill -CONT "$helper" 2>/dev/null
+is "$(trained)" "$wanted" "its helper stands still: with the weights of the undisturbed run, each line in srun's output"
+is "$(job_fact JobState) $(job_fact ExitCode)" "FAILED 3:0" "its helper stands still: the script has the last word"
+ok "its helper stands still: nothing was written beside it" [ ! -e "ckptless-$job.0.out" ]
 
 train_with completes spares=1,batch-lost=complete
 reached 30
