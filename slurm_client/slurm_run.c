@@ -45,29 +45,14 @@ static bool find_program(char *ret_path, size_t capacity) {
     return true;
 }
 
-static int spawn(const char *const *arguments, int out_fd, pid_t *ret_pid) {
+int slurm_spawn(const char *program, char *const *arguments, int out_fd, pid_t *ret_pid) {
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
     sigset_t none, all;
-    char path[1024];
-    size_t count = 0;
-    while (arguments[count] != NULL) {
-        count++;
-    }
-    char **list = count < ARGUMENTS_MAX ? calloc(count + 2, sizeof(*list)) : NULL;
-    if (list == NULL || !find_program(path, sizeof(path))) {
-        free(list);
-        return list == NULL ? E2BIG : ENOENT;
-    }
-    char name[] = "ckptless-slurm";
-    list[0] = name;
-    for (size_t i = 0; i < count; i++) {
-        list[i + 1] = (char *)(uintptr_t)arguments[i]; /* posix_spawn does not write there */
-    }
     sigemptyset(&none);
     sigfillset(&all);
     posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, out_fd, 1);
     posix_spawn_file_actions_adddup2(&actions, out_fd, 2);
     posix_spawn_file_actions_addclosefrom_np(&actions, 3);
@@ -75,9 +60,27 @@ static int spawn(const char *const *arguments, int out_fd, pid_t *ret_pid) {
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
-    int error = posix_spawn(ret_pid, path, &actions, &attributes, list, environ);
+    int error = posix_spawnp(ret_pid, program, &actions, &attributes, arguments, environ);
     posix_spawnattr_destroy(&attributes);
     posix_spawn_file_actions_destroy(&actions);
+    return error;
+}
+
+static int spawn(const char *const *arguments, int out_fd, pid_t *ret_pid) {
+    char path[1024], name[] = "ckptless-slurm";
+    size_t count = 0;
+    while (arguments[count] != NULL) {
+        count++;
+    }
+    char **list = count < ARGUMENTS_MAX ? calloc(count + 2, sizeof(*list)) : NULL;
+    if (list == NULL) {
+        return E2BIG;
+    }
+    list[0] = name;
+    for (size_t i = 0; i < count; i++) {
+        list[i + 1] = (char *)(uintptr_t)arguments[i]; /* posix_spawn does not write there */
+    }
+    int error = find_program(path, sizeof(path)) ? slurm_spawn(path, list, out_fd, ret_pid) : ENOENT;
     free(list);
     return error;
 }

@@ -6,11 +6,17 @@
 #define CKPTLESS_SLURM_RUN_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 struct event_base;
 struct slurm_run;
 
 #define SLURM_RUN_LATER 3 /* exit status: it may work later */
+
+/* Starts a client of Slurm's, by its path or by a name that PATH finds: nothing to read, both outputs to out_fd,
+ * signals as a new process has them. arguments: its name first, NULL at the end. 0, or an errno. */
+int slurm_spawn(const char *program, char *const *arguments, int out_fd, pid_t *ret_pid)
+    __attribute__((warn_unused_result));
 
 /* exit_status: of the program; -1: it has been ended by a signal, or was late. said: its first line, "" for none. The
  * run is gone by then. */

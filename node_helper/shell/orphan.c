@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,8 +36,6 @@ struct orphan {
     bool is_completing, is_completed; /* or cannot be */
 };
 
-extern char **environ;
-
 /* The node of the step where srun runs; WIRE_NONE: it is outside. */
 static uint32_t node_of_srun(const struct shell *shell) {
     for (uint32_t node = 0; node < shell->node_count; node++) {
@@ -65,26 +62,10 @@ static void open_output(struct shell *shell, char *ret_path, size_t capacity) {
 }
 
 static int start_sattach(struct shell *shell) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attributes;
-    sigset_t none, all;
     char name[] = "sattach", step[32];
     char *arguments[] = { name, step, NULL };
     snprintf(step, sizeof(step), "%u.%u", shell->launch.job, shell->launch.step);
-    sigemptyset(&none);
-    sigfillset(&all);
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-    posix_spawn_file_actions_adddup2(&actions, shell->orphan->out_fd, 1);
-    posix_spawn_file_actions_adddup2(&actions, shell->orphan->out_fd, 2);
-    posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-    posix_spawnattr_init(&attributes);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    posix_spawnattr_setsigmask(&attributes, &none);
-    posix_spawnattr_setsigdefault(&attributes, &all);
-    int error = posix_spawnp(&shell->orphan->sattach, name, &actions, &attributes, arguments, environ);
-    posix_spawnattr_destroy(&attributes);
-    posix_spawn_file_actions_destroy(&actions);
+    int error = slurm_spawn(name, arguments, shell->orphan->out_fd, &shell->orphan->sattach);
     shell->orphan->sattach = error == 0 ? shell->orphan->sattach : 0;
     return error;
 }
